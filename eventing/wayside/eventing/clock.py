@@ -1,0 +1,74 @@
+"""Time as events carry it: RFC 3339 text in UTC, and a clock that tests can set.
+
+Invariant: pure code takes times as arguments; only shells hold a `Clock`.
+"""
+
+import re
+import time as _time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Protocol
+
+from wayside.eventing.errors import MalformedEvent
+
+_RFC3339 = re.compile(
+    r"(\d{4}-\d{2}-\d{2})[Tt](\d{2}:\d{2}:)(\d{2}|60)(?:\.(\d{1,12}))?([Zz]|[+-]\d{2}:\d{2})", re.ASCII
+)
+
+
+class Clock(Protocol):
+    """What tells the time. `time_ns` is wall-clock nanoseconds since the epoch; `monotonic_s` never goes back."""
+
+    def time_ns(self) -> int: ...
+
+    def monotonic_s(self) -> float: ...
+
+
+class SystemClock:
+    """The machine's own clocks."""
+
+    def time_ns(self) -> int:
+        return _time.time_ns()
+
+    def monotonic_s(self) -> float:
+        return _time.monotonic()
+
+
+@dataclass(slots=True)
+class FakeClock:
+    """A clock that stands still until `advance` is called."""
+
+    now_ns: int = 1_700_000_000_000_000_000
+
+    def time_ns(self) -> int:
+        return self.now_ns
+
+    def monotonic_s(self) -> float:
+        return self.now_ns / 1e9
+
+    def advance(self, seconds: float) -> None:
+        self.now_ns += round(seconds * 1e9)
+
+
+def format_time(time_ns: int) -> str:
+    """RFC 3339 in UTC with nanoseconds, as KServe's logger writes `ce-time`."""
+    seconds, fraction = divmod(time_ns, 1_000_000_000)
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{fraction:09d}Z"
+
+
+def parse_time(text: str) -> int:
+    """Nanoseconds since the epoch of an RFC 3339 timestamp; digits past the ninth are cut.
+
+    Raises `MalformedEvent` for anything else, a time without an offset included.
+    """
+    match = _RFC3339.fullmatch(text)
+    if match is None:
+        raise MalformedEvent(f"time {text[:64]!r} is not an RFC 3339 timestamp")
+    date, minutes, seconds, fraction, offset = match.groups()
+    leap = seconds == "60"
+    try:
+        moment = datetime.fromisoformat(f"{date}T{minutes}{'59' if leap else seconds}{offset.upper()}")
+        whole = int(moment.timestamp()) + leap
+    except (ValueError, OverflowError) as exc:
+        raise MalformedEvent(f"time {text[:64]!r} is out of range") from exc
+    return whole * 1_000_000_000 + int((fraction or "0")[:9].ljust(9, "0"))

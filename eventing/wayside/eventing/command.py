@@ -1,0 +1,121 @@
+"""What every `wayside …` command shares: flags that can also come from the environment, one-line errors, signals.
+
+Invariant: a wrong setting ends in one line on stderr and exit status 2, before anything is started.
+"""
+
+import argparse
+import asyncio
+import logging
+import re
+import signal
+import sys
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import NoReturn, TypeVar
+
+from wayside.eventing.errors import ConfigurationError
+from wayside.eventing.sink import Lifecycle
+
+S = TypeVar("S")
+EXIT_CONFIGURATION = 2
+_SIZE = re.compile(r"(\d+)\s*([KMG]i?)?B?", re.ASCII)
+_UNITS = {None: 1, "K": 10**3, "M": 10**6, "G": 10**9, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30}
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser that raises `ConfigurationError` instead of printing usage and exiting."""
+
+    def error(self, message: str) -> NoReturn:
+        raise ConfigurationError(f"{message} (see '{self.prog} --help')")
+
+
+def parse_arguments(
+    parser: argparse.ArgumentParser, argv: Sequence[str], environ: Mapping[str, str], prefix: str
+) -> argparse.Namespace:
+    """Parse `argv`; a flag that is not given is read from `PREFIX_FLAG_NAME`, and checked in the same way.
+
+    Raises `ConfigurationError` for an unknown flag or a bad value.
+    """
+    for action in parser._actions:
+        name = f"{prefix}_{action.dest.upper()}"
+        if action.option_strings and action.dest != "help" and name in environ:
+            action.default, action.required = environ[name], False
+    return parser.parse_args(argv)
+
+
+def parse_bool(text: str) -> bool:
+    """'true' or 'false' in the spellings that Go's strconv.ParseBool takes."""
+    if text in ("1", "t", "T", "true", "TRUE", "True"):
+        return True
+    if text in ("0", "f", "F", "false", "FALSE", "False"):
+        return False
+    raise argparse.ArgumentTypeError(f"{text!r} is neither 'true' nor 'false'")
+
+
+def parse_port(text: str) -> int:
+    """A TCP port; 0 lets the system choose one."""
+    if not text.isascii() or not text.isdecimal() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port (0-65535)")
+    return int(text)
+
+
+def parse_size(text: str) -> int:
+    """A number of bytes: '1048576', '64Mi', '10MB'."""
+    match = _SIZE.fullmatch(text.strip())
+    if match is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a size such as 64Mi")
+    return int(match[1]) * _UNITS[match[2]]
+
+
+def run_command(
+    name: str,
+    parse: Callable[[Sequence[str], Mapping[str, str]], S],
+    serve: Callable[[S], Awaitable[int]],
+    argv: Sequence[str],
+    environ: Mapping[str, str],
+) -> int:
+    """Parse, then run `serve` to its end on uvloop where that is installed; returns the exit status."""
+    try:
+        _configure_logging(environ.get("WAYSIDE_LOG_LEVEL", "INFO"))
+        settings = parse(argv, environ)
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            return runner.run(_awaited(serve(settings)))
+    except ConfigurationError as exc:
+        print(f"{name}: {exc}", file=sys.stderr)
+        return EXIT_CONFIGURATION
+
+
+def _configure_logging(level: str) -> None:
+    if level.upper() not in logging.getLevelNamesMapping():
+        raise ConfigurationError(f"WAYSIDE_LOG_LEVEL={level!r} is not a level such as INFO")
+    logging.basicConfig(level=level.upper(), format="%(asctime)s %(name)s %(levelname)s %(message)s")
+
+
+async def _awaited(work: Awaitable[int]) -> int:
+    return await work
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
+    return factory
+
+
+async def run_until_signalled(services: Sequence[Lifecycle]) -> int:
+    """Start the services in order, wait for SIGTERM or SIGINT, stop them in the other order. Returns 0."""
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    started: list[Lifecycle] = []
+    try:
+        for service in services:
+            started.append(service)
+            await service.start()
+        await stopping.wait()
+    finally:
+        for service in reversed(started):
+            await service.stop()
+    return 0

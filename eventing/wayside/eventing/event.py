@@ -1,0 +1,92 @@
+"""The one event type: a frozen CloudEvent (CloudEvents 1.0) whose data is opaque bytes.
+
+Invariant: a relay never changes what it does not understand. Attributes are kept as the canonical strings of the
+CloudEvents type system, data as the bytes that arrived; nothing is invented, reparsed or rounded.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from hashlib import sha256
+from types import MappingProxyType
+
+from wayside.eventing.errors import MalformedEvent
+
+SPECVERSION = "1.0"
+REQUIRED = ("id", "source", "type")
+OPTIONAL = ("time", "datacontenttype", "dataschema", "subject")
+_CONTEXT = frozenset((*REQUIRED, *OPTIONAL, "specversion", "data"))
+_NAME = re.compile(r"[a-z0-9]+", re.ASCII)
+_NONE: Mapping[str, str] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class CloudEvent:
+    """One CloudEvent. Raises `MalformedEvent` when a required attribute is empty or a name is not allowed."""
+
+    id: str
+    source: str
+    type: str
+    data: bytes = b""
+    time: str | None = None
+    datacontenttype: str | None = None
+    dataschema: str | None = None
+    subject: str | None = None
+    extensions: Mapping[str, str] = field(default=_NONE)
+
+    def __post_init__(self) -> None:
+        for name in REQUIRED:
+            if not getattr(self, name):
+                raise MalformedEvent(f"required attribute '{name}' is missing or empty")
+        for name in self.extensions:
+            if name in _CONTEXT or _NAME.fullmatch(name) is None:
+                raise MalformedEvent(f"extension name {name[:64]!r} is not allowed: use a-z and 0-9")
+
+    @classmethod
+    def from_attributes(cls, attributes: Mapping[str, str], data: bytes) -> "CloudEvent":
+        """Build an event from all of its context attributes in one mapping, `specversion` included."""
+        version = attributes.get("specversion")
+        if version != SPECVERSION:
+            raise MalformedEvent(
+                f"specversion {version!r} is not supported: send '1.0'"
+                if version
+                else "required attribute 'specversion' is missing or empty"
+            )
+        known = {name: attributes[name] for name in (*REQUIRED, *OPTIONAL) if name in attributes}
+        for name in REQUIRED:
+            known.setdefault(name, "")
+        extensions = {name: value for name, value in attributes.items() if name not in _CONTEXT}
+        return cls(data=data, extensions=extensions, **known)
+
+    def attributes(self) -> Iterator[tuple[str, str]]:
+        """Every context attribute that is set, as (name, value), `specversion` first and extensions last."""
+        yield "specversion", SPECVERSION
+        for name in (*REQUIRED, *OPTIONAL):
+            value = getattr(self, name)
+            if value is not None:
+                yield name, value
+        yield from self.extensions.items()
+
+    def attribute(self, name: str) -> str | None:
+        """One context attribute by name, or None where the event does not have it."""
+        if name == "specversion":
+            return SPECVERSION
+        if name in REQUIRED or name in OPTIONAL:
+            value: str | None = getattr(self, name)
+            return value
+        return self.extensions.get(name)
+
+    def with_extensions(self, **changed: str | None) -> "CloudEvent":
+        """The same event with extensions set, or removed where the value is None."""
+        merged = {**self.extensions, **changed}
+        return replace(self, extensions={name: value for name, value in merged.items() if value is not None})
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """What identifies an event everywhere: (source, id, type)."""
+        return self.source, self.id, self.type
+
+    @property
+    def digest(self) -> bytes:
+        """SHA-256 of the data: two events with one key and different digests are not the same event."""
+        return sha256(self.data).digest()

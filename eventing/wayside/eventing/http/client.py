@@ -1,0 +1,215 @@
+"""An HTTP/1.1 client for whole messages, with a bounded pool of kept-alive connections an origin.
+
+Invariant: a request is written at most once; `send` returns its response or raises `Unreachable`, never hangs past
+`timeout_s`, and never follows a redirect.
+"""
+
+import asyncio
+import ssl
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+import httptools
+
+from wayside.eventing.errors import ConfigurationError, WaysideError
+from wayside.eventing.http.message import Headers, Response, head
+
+_RESPONSE_LIMIT = 16 << 20
+
+
+class Unreachable(WaysideError):
+    """No response came: the connection could not be made, broke, timed out, or spoke no HTTP."""
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a URL points: host, port, and whether TLS is spoken."""
+
+    host: str
+    port: int
+    tls: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Url:
+    """A parsed http(s) URL: its origin, the request target, and the `host` header that goes with it."""
+
+    origin: Origin
+    target: bytes
+    host: bytes
+    text: str
+
+    @classmethod
+    def parse(cls, text: str) -> "Url":
+        """Raises `ConfigurationError` for anything but an absolute http or https URL."""
+        try:
+            parts = urlsplit(text)
+            port = parts.port
+        except ValueError as exc:
+            raise ConfigurationError(f"{text!r} is not a URL: {exc}") from exc
+        if parts.scheme not in ("http", "https") or not parts.hostname or not text.isascii() or " " in text:
+            raise ConfigurationError(f"{text!r} is not an absolute http:// or https:// URL")
+        tls = parts.scheme == "https"
+        target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        origin = Origin(parts.hostname, port or (443 if tls else 80), tls)
+        return cls(origin, target.encode(), parts.netloc.rpartition("@")[2].encode(), text)
+
+
+@dataclass(slots=True)
+class _Pool:
+    """Idle connections to one origin, the most recently used last."""
+
+    idle: "list[_Connection]" = field(default_factory=list)
+
+
+class HttpClient:
+    """A pool of connections; made once by a service, closed by that service.
+
+    `idle_limit` bounds idle connections an origin; `idle_s` is how long one may lie idle, shorter than servers'
+    usual keep-alive, so that a request seldom meets a connection that is just being closed.
+    """
+
+    def __init__(self, idle_limit: int = 64, idle_s: float = 4.0, tls: ssl.SSLContext | None = None) -> None:
+        self._idle_limit = idle_limit
+        self._idle_s = idle_s
+        self._tls = tls
+        self._pools: dict[Origin, _Pool] = {}
+
+    async def send(self, method: bytes, url: Url, headers: Headers, body: bytes = b"", *, timeout_s: float) -> Response:
+        """One request and its whole response. Raises `Unreachable`."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                connection = await self._connect(url.origin)
+                try:
+                    return await connection.exchange(_request(method, url, headers, body), method == b"HEAD")
+                finally:
+                    self._give_back(url.origin, connection)
+        except TimeoutError as exc:
+            raise Unreachable(f"{url.text}: no answer within {timeout_s:g} s") from exc
+        except OSError as exc:
+            raise Unreachable(f"{url.text}: {exc.strerror or exc}") from exc
+
+    async def close(self) -> None:
+        """Close every idle connection. Requests in hand end on their own."""
+        for pool in self._pools.values():
+            for connection in pool.idle:
+                connection.close()
+        self._pools.clear()
+
+    async def _connect(self, origin: Origin) -> "_Connection":
+        idle = self._pools.setdefault(origin, _Pool()).idle
+        oldest = asyncio.get_running_loop().time() - self._idle_s
+        while idle:
+            connection = idle.pop()
+            if connection.reusable and connection.idle_since >= oldest:
+                return connection
+            connection.close()
+        tls = (self._tls or ssl.create_default_context()) if origin.tls else None
+        _, made = await asyncio.get_running_loop().create_connection(_Connection, origin.host, origin.port, ssl=tls)
+        return made
+
+    def _give_back(self, origin: Origin, connection: "_Connection") -> None:
+        idle = self._pools.setdefault(origin, _Pool()).idle
+        if connection.reusable and len(idle) < self._idle_limit:
+            connection.idle_since = asyncio.get_running_loop().time()
+            idle.append(connection)
+        else:
+            connection.close()
+
+
+def _request(method: bytes, url: Url, headers: Headers, body: bytes) -> bytes:
+    own: Headers = [(b"host", url.host), (b"content-length", b"%d" % len(body))]
+    return head(b"%s %s HTTP/1.1\r\n" % (method, url.target), own + headers) + body
+
+
+class _Connection(asyncio.Protocol):
+    """One connection, one exchange at a time. httptools calls the `on_…` methods while it is fed."""
+
+    def __init__(self) -> None:
+        self._response: asyncio.Future[Response] | None = None
+        self._transport: asyncio.Transport | None = None
+        self.reusable = False
+        self.idle_since = 0.0
+
+    async def exchange(self, request: bytes, bodiless: bool) -> Response:
+        assert self._transport is not None
+        self.reusable = False
+        self._bodiless = bodiless
+        self._response = asyncio.get_running_loop().create_future()
+        self._parser = httptools.HttpResponseParser(self)
+        self._transport.write(request)
+        return await self._response
+
+    def close(self) -> None:
+        self.reusable = False
+        if self._transport is not None:
+            self._transport.abort()
+
+    # asyncio.Protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        if self._response is None or self._response.done():
+            self.close()  # bytes nobody asked for: the stream can no longer be trusted
+            return
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserError as exc:
+            self._fail(f"the answer is not HTTP/1.1: {exc}")
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.reusable = False
+        if self._response is not None and not self._response.done() and self._until_close():
+            self._finish()
+        else:
+            self._fail(f"connection closed before the answer was complete{f': {exc}' if exc else ''}")
+
+    # httptools callbacks
+
+    def on_message_begin(self) -> None:
+        self._headers: Headers = []
+        self._body: list[bytes] = []
+        self._bytes = 0
+        self._head_complete = False
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._headers.append((name.lower(), value))
+
+    def on_headers_complete(self) -> None:
+        self._head_complete = True
+        if self._bodiless:
+            self._finish()
+            self.close()  # the parser would wait for the body that HEAD's answer only announces
+
+    def on_body(self, body: bytes) -> None:
+        self._bytes += len(body)
+        if self._bytes > _RESPONSE_LIMIT:
+            self._fail(f"the answer is over {_RESPONSE_LIMIT} bytes")
+        else:
+            self._body.append(body)
+
+    def on_message_complete(self) -> None:
+        if self._parser.get_status_code() < 200:
+            return
+        self.reusable = self._parser.should_keep_alive()
+        self._finish()
+
+    def _until_close(self) -> bool:
+        framed = {b"content-length", b"transfer-encoding"}
+        return getattr(self, "_head_complete", False) and not any(name in framed for name, _ in self._headers)
+
+    def _finish(self) -> None:
+        assert self._response is not None
+        if not self._response.done():
+            status = self._parser.get_status_code()
+            self._response.set_result(Response(status, self._headers, b"".join(self._body)))
+
+    def _fail(self, reason: str) -> None:
+        self.reusable = False
+        if self._response is not None and not self._response.done():
+            self._response.set_exception(ConnectionError(reason))
+        if self._transport is not None:
+            self._transport.abort()

@@ -1,0 +1,61 @@
+"""Whole HTTP messages as values, and the bytes of a response head.
+
+Invariant: header names of a parsed message are lower case; values are as they arrived.
+"""
+
+from dataclasses import dataclass, field
+from http import HTTPStatus
+
+Headers = list[tuple[bytes, bytes]]
+TEXT = (b"content-type", b"text/plain; charset=utf-8")
+JSON = (b"content-type", b"application/json")
+_REASONS = {status.value: status.phrase.encode() for status in HTTPStatus}
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One request with its whole body. `target` is the path with its query, as sent."""
+
+    method: bytes
+    target: bytes
+    headers: Headers
+    body: bytes = b""
+
+    @property
+    def path(self) -> str:
+        """The path without the query, undecoded bytes read as Latin-1."""
+        return self.target.split(b"?", 1)[0].decode("latin-1")
+
+    def header(self, name: bytes) -> bytes | None:
+        return find(self.headers, name)
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """One response with its whole body. `content-length` is written by the server, never given here."""
+
+    status: int
+    headers: Headers = field(default_factory=list)
+    body: bytes = b""
+
+    @classmethod
+    def text(cls, status: int, reason: str, headers: Headers | None = None) -> "Response":
+        """A plain-text answer that ends in a line break, for people and their logs."""
+        return cls(status, [TEXT, *(headers or [])], reason.encode() + b"\n")
+
+    def header(self, name: bytes) -> bytes | None:
+        return find(self.headers, name)
+
+
+def find(headers: Headers, name: bytes) -> bytes | None:
+    """The first value of a header, by its lower-case name."""
+    return next((value for key, value in headers if key == name), None)
+
+
+def status_line(status: int, reason: bytes = b"") -> bytes:
+    return b"HTTP/1.1 %d %s\r\n" % (status, reason or _REASONS.get(status, b""))
+
+
+def head(start_line: bytes, headers: Headers) -> bytes:
+    """A message head: start line, headers, empty line."""
+    return start_line + b"".join(b"%s: %s\r\n" % pair for pair in headers) + b"\r\n"

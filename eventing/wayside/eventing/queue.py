@@ -1,0 +1,84 @@
+"""A queue bounded in items and in bytes, which never waits for room and counts what it turned away.
+
+Invariant: `offered == taken + waiting + refused`, at every moment.
+"""
+
+import asyncio
+from collections import deque
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class QueueCounts:
+    """What went through a queue since it was made; all counts are items."""
+
+    offered: int = 0
+    taken: int = 0
+    refused: int = 0
+
+
+class BoundedQueue(Generic[T]):
+    """First in, first out, for one event loop. `offer` never blocks; `wait_take` waits for an item or for the close."""
+
+    def __init__(self, limit_items: int, limit_bytes: int) -> None:
+        self.limit_items = limit_items
+        self.limit_bytes = limit_bytes
+        self.counts = QueueCounts()
+        self.bytes = 0
+        self._items: deque[tuple[T, int]] = deque()
+        self._waiters: deque[asyncio.Future[None]] = deque()
+        self._closed = False
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def offer(self, item: T, size_bytes: int) -> bool:
+        """Append the item, or return False, and count it as refused, where there is no room or the queue is closed."""
+        self.counts.offered += 1
+        if self._closed or len(self._items) >= self.limit_items or self.bytes + size_bytes > self.limit_bytes:
+            self.counts.refused += 1
+            return False
+        self._items.append((item, size_bytes))
+        self.bytes += size_bytes
+        self._wake_one()
+        return True
+
+    async def wait_take(self) -> T | None:
+        """The oldest item; None once the queue is closed and empty."""
+        while not self._items:
+            if self._closed:
+                return None
+            waiter = asyncio.get_running_loop().create_future()
+            self._waiters.append(waiter)
+            try:
+                await waiter
+            finally:
+                self._forget(waiter)
+        item, size_bytes = self._items.popleft()
+        self.bytes -= size_bytes
+        self.counts.taken += 1
+        if self._items:
+            self._wake_one()
+        return item
+
+    def close(self) -> None:
+        """Take no more items; what is inside can still be taken. May be called twice."""
+        self._closed = True
+        for waiter in self._waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+
+    def _wake_one(self) -> None:
+        for waiter in self._waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+                return
+
+    def _forget(self, waiter: "asyncio.Future[None]") -> None:
+        if waiter in self._waiters:
+            self._waiters.remove(waiter)
+        if waiter.cancelled() and self._items:
+            self._wake_one()

@@ -1,0 +1,145 @@
+"""SQLite with one writer thread and group commit: many callers, one transaction, one fsync.
+
+Invariant: `await write(work)` returns only after the transaction that holds `work` is on disk. A `work` that raises
+undoes itself alone (a savepoint), and the others in its group still commit. Works run in the order of their calls.
+"""
+
+import asyncio
+import queue
+import sqlite3
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from wayside.eventing.errors import ConfigurationError
+
+R = TypeVar("R")
+Work = Callable[[sqlite3.Connection], R]
+GROUP_LIMIT = 512
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    work: Work[Any]
+    done: "asyncio.Future[Any]"
+
+
+class Database:
+    """One SQLite file in WAL mode with `synchronous=FULL`. `start` creates the schema; `stop` finishes what was asked.
+
+    `schema` is SQL that may be run again. `read` runs on a connection and a thread of its own, beside the writer.
+    """
+
+    def __init__(self, path: Path, schema: str) -> None:
+        self.path = path
+        self._schema = schema
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self._reader: sqlite3.Connection | None = None
+        self._read_lock = threading.Lock()
+
+    async def start(self) -> None:
+        """Open the file. Raises `ConfigurationError` where it cannot be opened or is no database of this schema."""
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            writer = open_connection(self.path)
+            writer.executescript(self._schema)
+            self._reader = open_connection(self.path)
+        except (sqlite3.Error, OSError) as exc:
+            raise ConfigurationError(f"cannot open the store {self.path}: {exc}") from exc
+        self._thread = threading.Thread(target=self._write_groups, args=(writer,), name=f"db-{self.path.stem}")
+        self._thread.start()
+
+    async def stop(self) -> None:
+        """Commit what was asked before this call, then close. May be called twice."""
+        if self._thread is None:
+            return
+        thread, self._thread = self._thread, None
+        self._jobs.put(None)
+        await asyncio.to_thread(thread.join)
+        if self._reader is not None:
+            with self._read_lock:
+                self._reader.close()
+
+    async def write(self, work: Work[R]) -> R:
+        """Run `work(connection)` in the next group's transaction and return its result once that is on disk."""
+        done: asyncio.Future[R] = asyncio.get_running_loop().create_future()
+        self._jobs.put(_Job(work, done))
+        return await done
+
+    async def read(self, work: Work[R]) -> R:
+        """Run a read-only `work(connection)` on the reading connection, in a thread."""
+        return await asyncio.to_thread(self._locked_read, work)
+
+    def _locked_read(self, work: Work[R]) -> R:
+        with self._read_lock:
+            assert self._reader is not None
+            return work(self._reader)
+
+    def _write_groups(self, connection: sqlite3.Connection) -> None:
+        running = True
+        while running:
+            group = self._next_group()
+            running = group[-1] is not None
+            jobs = [job for job in group if job is not None]
+            if jobs:
+                _settle(jobs[0].done.get_loop(), jobs, _commit(connection, jobs))
+        connection.close()
+
+    def _next_group(self) -> "list[_Job | None]":
+        group = [self._jobs.get()]
+        while group[-1] is not None and len(group) < GROUP_LIMIT:
+            try:
+                group.append(self._jobs.get_nowait())
+            except queue.Empty:
+                break
+        return group
+
+
+def open_connection(path: Path) -> sqlite3.Connection:
+    """A connection with Wayside's settings: WAL, full synchronisation, foreign keys, transactions begun by hand."""
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10)
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=FULL")
+    connection.execute("PRAGMA busy_timeout=10000")
+    return connection
+
+
+def _commit(connection: sqlite3.Connection, jobs: list[_Job]) -> list[Any]:
+    """Each job's result or exception; all are the same exception where the group itself cannot be committed."""
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+        outcomes = [_attempt(connection, job.work) for job in jobs]
+        connection.execute("COMMIT")
+    except sqlite3.Error as exc:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        return [exc] * len(jobs)
+    return outcomes
+
+
+def _attempt(connection: sqlite3.Connection, work: Work[Any]) -> Any:
+    connection.execute("SAVEPOINT work")
+    try:
+        outcome = work(connection)
+    except Exception as exc:  # handed to the caller, whose work it was
+        connection.execute("ROLLBACK TO work")
+        outcome = exc
+    connection.execute("RELEASE work")
+    return outcome
+
+
+def _settle(loop: asyncio.AbstractEventLoop, jobs: list[_Job], outcomes: list[Any]) -> None:
+    def deliver() -> None:
+        for job, outcome in zip(jobs, outcomes, strict=True):
+            if job.done.done():
+                continue
+            if isinstance(outcome, Exception):
+                job.done.set_exception(outcome)
+            else:
+                job.done.set_result(outcome)
+
+    if not loop.is_closed():
+        loop.call_soon_threadsafe(deliver)

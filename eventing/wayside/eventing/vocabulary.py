@@ -1,0 +1,84 @@
+"""The words of inference events: KServe's types and extensions, Wayside's verdicts, and what they say of a service.
+
+Source: kserve/kserve pkg/logger (types, extensions); Knative Eventing (broker extensions).
+Invariant: every name of a type or extension that Wayside reads or writes stands here once.
+"""
+
+from dataclasses import dataclass
+
+from wayside.eventing.clock import parse_time
+from wayside.eventing.errors import MalformedEvent
+from wayside.eventing.event import CloudEvent
+
+REQUEST = "org.kubeflow.serving.inference.request"
+RESPONSE = "org.kubeflow.serving.inference.response"
+OUTLIER = "dev.wayside.inference.outlier"
+ADVERSARIAL = "dev.wayside.inference.adversarial"
+DRIFT = "dev.wayside.inference.drift"
+ROW_VERDICTS = frozenset((OUTLIER, ADVERSARIAL))
+VERDICTS = frozenset((OUTLIER, ADVERSARIAL, DRIFT))
+
+# Extensions that KServe's logger writes.
+INFERENCE_SERVICE = "inferenceservicename"
+NAMESPACE = "namespace"
+COMPONENT = "component"
+ENDPOINT = "endpoint"
+METADATA = "metadata"
+ANNOTATIONS = "annotations"
+RECORDED_TIME = "recordedtime"
+
+# Extensions of Wayside's own.
+CLIENT_EVENT_ID = "clientceid"
+REQUEST_ID = "requestid"
+REQUEST_TIME = "requesttime"
+SUBJECT_SOURCE = "subjectsource"
+SUBJECT_ID = "subjectid"
+DETECTOR = "detector"
+ARTIFACT_DIGEST = "artifactdigest"
+
+# Knative Eventing.
+TTL = "knativebrokerttl"
+ERROR_DESTINATION = "knativeerrordest"
+ERROR_CODE = "knativeerrorcode"
+ERROR_DATA = "knativeerrordata"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class ServiceKey:
+    """Which endpoint of which inference service an event speaks of: what windows and metrics are keyed by."""
+
+    namespace: str
+    service: str
+    component: str
+    endpoint: str
+
+    @classmethod
+    def of(cls, event: CloudEvent) -> "ServiceKey":
+        """The key in an event's extensions; an extension that is absent reads as empty."""
+        names = (NAMESPACE, INFERENCE_SERVICE, COMPONENT, ENDPOINT)
+        return cls(*(event.extensions.get(name, "") for name in names))
+
+    def extensions(self) -> dict[str, str]:
+        """The same key as extensions for an event of ours."""
+        return {
+            INFERENCE_SERVICE: self.service,
+            NAMESPACE: self.namespace,
+            COMPONENT: self.component,
+            ENDPOINT: self.endpoint,
+        }
+
+    def __str__(self) -> str:
+        """One line for logs and storage keys; parts are separated by '/', which Kubernetes names cannot hold."""
+        return "/".join((self.namespace, self.service, self.component, self.endpoint))
+
+
+def request_time(event: CloudEvent) -> str:
+    """Event time: when the request arrived, on whichever event of its family.
+
+    Raises `MalformedEvent` where the event has no time at all or one that is no timestamp.
+    """
+    time = event.extensions.get(REQUEST_TIME) or event.time
+    if time is None:
+        raise MalformedEvent(f"event has neither 'time' nor '{REQUEST_TIME}': send 'ce-time'")
+    parse_time(time)
+    return time

@@ -1,0 +1,1 @@
+"""The single-machine composition: the `wayside` command, the supervisor, the page and the demo."""
