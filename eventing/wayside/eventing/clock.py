@@ -6,13 +6,13 @@ Invariant: pure code takes times as arguments; only shells hold a `Clock`.
 import re
 import time as _time
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 from wayside.eventing.errors import MalformedEvent
 
 _RFC3339 = re.compile(
-    r"(\d{4}-\d{2}-\d{2})[Tt](\d{2}:\d{2}:)(\d{2}|60)(?:\.(\d{1,12}))?([Zz]|[+-]\d{2}:\d{2})", re.ASCII
+    r"(\d{4}-\d{2}-\d{2})[Tt]((?:[01]\d|2[0-3]):\d{2}:)(\d{2})(?:\.(\d+))?([Zz]|[+-]\d{2}:\d{2})", re.ASCII
 )
 
 
@@ -53,13 +53,14 @@ class FakeClock:
 def format_time(time_ns: int) -> str:
     """RFC 3339 in UTC with nanoseconds, as KServe's logger writes `ce-time`."""
     seconds, fraction = divmod(time_ns, 1_000_000_000)
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{fraction:09d}Z"
+    return f"{datetime.fromtimestamp(seconds, UTC).isoformat()[:19]}.{fraction:09d}Z"
 
 
 def parse_time(text: str) -> int:
     """Nanoseconds since the epoch of an RFC 3339 timestamp; digits past the ninth are cut.
 
-    Raises `MalformedEvent` for anything else, a time without an offset included.
+    A leap second is the second after it. Raises `MalformedEvent` for anything else: a time without an offset, or one
+    that `format_time` could not write, outside the years 1 to 9999 in UTC.
     """
     match = _RFC3339.fullmatch(text)
     if match is None:
@@ -68,7 +69,7 @@ def parse_time(text: str) -> int:
     leap = seconds == "60"
     try:
         moment = datetime.fromisoformat(f"{date}T{minutes}{'59' if leap else seconds}{offset.upper()}")
-        whole = int(moment.timestamp()) + leap
+        whole = int((moment.astimezone(UTC) + timedelta(seconds=leap)).timestamp())
     except (ValueError, OverflowError) as exc:
         raise MalformedEvent(f"time {text[:64]!r} is out of range") from exc
     return whole * 1_000_000_000 + int((fraction or "0")[:9].ljust(9, "0"))

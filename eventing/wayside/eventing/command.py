@@ -10,6 +10,7 @@ import re
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
 from typing import NoReturn, TypeVar
 
 from wayside.eventing.errors import ConfigurationError
@@ -35,11 +36,23 @@ def parse_arguments(
 
     Raises `ConfigurationError` for an unknown flag or a bad value.
     """
+    given: list[str] = []
     for action in parser._actions:
         name = f"{prefix}_{action.dest.upper()}"
         if action.option_strings and action.dest != "help" and name in environ:
-            action.default, action.required = environ[name], False
-    return parser.parse_args(argv)
+            given += _as_tokens(action, name, environ[name])
+    return parser.parse_args([*given, *argv])
+
+
+def _as_tokens(action: argparse.Action, name: str, value: str) -> list[str]:
+    """What to write on the command line for an environment variable; a switch, which takes no value, is on or off."""
+    flag = action.option_strings[-1]
+    if action.nargs != 0:
+        return [f"{flag}={value}"]
+    try:
+        return [flag] if parse_bool(value) else []
+    except argparse.ArgumentTypeError as exc:
+        raise ConfigurationError(f"{name}: {exc}") from exc
 
 
 def parse_bool(text: str) -> bool:
@@ -109,13 +122,9 @@ async def run_until_signalled(services: Sequence[Lifecycle]) -> int:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
-    started: list[Lifecycle] = []
-    try:
+    async with AsyncExitStack() as started:  # stops the others too where one of them fails to stop
         for service in services:
-            started.append(service)
+            started.push_async_callback(service.stop)
             await service.start()
         await stopping.wait()
-    finally:
-        for service in reversed(started):
-            await service.stop()
     return 0

@@ -8,7 +8,6 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
-from types import MappingProxyType
 
 from wayside.eventing.errors import MalformedEvent
 
@@ -16,13 +15,18 @@ SPECVERSION = "1.0"
 REQUIRED = ("id", "source", "type")
 OPTIONAL = ("time", "datacontenttype", "dataschema", "subject")
 _CONTEXT = frozenset((*REQUIRED, *OPTIONAL, "specversion", "data"))
+_SETTABLE = _CONTEXT - {"data"}
 _NAME = re.compile(r"[a-z0-9]+", re.ASCII)
-_NONE: Mapping[str, str] = MappingProxyType({})
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 
 @dataclass(frozen=True, slots=True)
 class CloudEvent:
-    """One CloudEvent. Raises `MalformedEvent` when a required attribute is empty or a name is not allowed."""
+    """One CloudEvent.
+
+    Raises `MalformedEvent` when a required attribute is empty, a name is not allowed, an attribute holds a lone
+    surrogate, or `datacontenttype` a control character: what was made can be sent.
+    """
 
     id: str
     source: str
@@ -32,7 +36,7 @@ class CloudEvent:
     datacontenttype: str | None = None
     dataschema: str | None = None
     subject: str | None = None
-    extensions: Mapping[str, str] = field(default=_NONE)
+    extensions: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name in REQUIRED:
@@ -41,6 +45,12 @@ class CloudEvent:
         for name in self.extensions:
             if name in _CONTEXT or _NAME.fullmatch(name) is None:
                 raise MalformedEvent(f"extension name {name[:64]!r} is not allowed: use a-z and 0-9")
+        if self.datacontenttype is not None and _CONTROL.search(self.datacontenttype):
+            raise MalformedEvent(f"datacontenttype {self.datacontenttype[:64]!r} holds a control character")
+        try:
+            "".join(value for _, value in self.attributes()).encode()
+        except UnicodeEncodeError as exc:
+            raise MalformedEvent("an attribute holds a lone surrogate, which no encoding can carry") from exc
 
     @classmethod
     def from_attributes(cls, attributes: Mapping[str, str], data: bytes) -> "CloudEvent":
@@ -55,7 +65,7 @@ class CloudEvent:
         known = {name: attributes[name] for name in (*REQUIRED, *OPTIONAL) if name in attributes}
         for name in REQUIRED:
             known.setdefault(name, "")
-        extensions = {name: value for name, value in attributes.items() if name not in _CONTEXT}
+        extensions = {name: value for name, value in attributes.items() if name not in _SETTABLE}
         return cls(data=data, extensions=extensions, **known)
 
     def attributes(self) -> Iterator[tuple[str, str]]:

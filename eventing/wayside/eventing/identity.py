@@ -28,4 +28,4 @@ def record_id(source: str, event_id: str, row: int) -> str:
 
 def client_text(value: str, limit: int = 256) -> str:
     """A client's own identifier made fit to travel as an extension: printable ASCII, at most `limit` characters."""
-    return _NOT_LABEL.sub("?", value)[:limit]
+    return _NOT_LABEL.sub("?", value[:limit])

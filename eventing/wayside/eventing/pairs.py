@@ -1,7 +1,7 @@
 """Which record an event belongs to: the request, the response and the verdicts of one inference share a subject.
 
-Invariant: joining uses only what the logger minted, (source, id), never what a client sent. Stores that join by upsert
-call `part_of`; a streaming join (parts that wait for partners) will stand here too.
+Invariant: joining uses only what the logger minted, (source, id), never what a client sent. Stores join by upsert on
+`subject_of` and `role_of`; a streaming join (parts that wait for partners) belongs here too.
 """
 
 from dataclasses import dataclass

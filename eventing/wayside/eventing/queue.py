@@ -55,8 +55,12 @@ class BoundedQueue(Generic[T]):
             self._waiters.append(waiter)
             try:
                 await waiter
+            except asyncio.CancelledError:
+                if self._items:
+                    self._wake_one()  # the item that this taker was woken for, if it was, is another's now
+                raise
             finally:
-                self._forget(waiter)
+                self._waiters.remove(waiter)
         item, size_bytes = self._items.popleft()
         self.bytes -= size_bytes
         self.counts.taken += 1
@@ -76,9 +80,3 @@ class BoundedQueue(Generic[T]):
             if not waiter.done():
                 waiter.set_result(None)
                 return
-
-    def _forget(self, waiter: "asyncio.Future[None]") -> None:
-        if waiter in self._waiters:
-            self._waiters.remove(waiter)
-        if waiter.cancelled() and self._items:
-            self._wake_one()

@@ -27,6 +27,7 @@ from wayside.eventing.vocabulary import (
     request_time,
 )
 
+_BAD_VALUE = (KeyError, TypeError, ValueError, OverflowError)
 _DECISION = {OUTLIER: "is_outlier", ADVERSARIAL: "is_adversarial"}
 
 
@@ -155,12 +156,12 @@ def read_row_verdict(event: CloudEvent) -> RowVerdict:
     try:
         verdict = RowVerdict(
             type=event.type,
-            scores=[None if score is None else float(score) for score in data["instance_score"]],
-            p_values=[float(p) for p in data["p_value"]],
-            decisions=[bool(decision) for decision in data[_DECISION[event.type]]],
-            threshold=float(data["threshold"]),
+            scores=[None if score is None else _number(score) for score in data["instance_score"]],
+            p_values=[_number(p) for p in data["p_value"]],
+            decisions=[_decision(decision) for decision in data[_DECISION[event.type]]],
+            threshold=_number(data["threshold"]),
         )
-    except (KeyError, TypeError, ValueError) as exc:
+    except _BAD_VALUE as exc:
         raise MalformedEvent(f"row verdict lacks a column or holds a bad value: {exc}") from exc
     if not len(verdict.scores) == len(verdict.p_values) == len(verdict.decisions):
         raise MalformedEvent("row verdict's columns differ in length")
@@ -173,21 +174,43 @@ def read_window_verdict(event: CloudEvent) -> WindowVerdict:
     try:
         return WindowVerdict(
             key=ServiceKey.of(event),
-            first=int(data["window"]["first"]),
-            end=int(data["window"]["end"]),
+            first=_position(data["window"]["first"]),
+            end=_position(data["window"]["end"]),
             time=request_time(event),
-            is_drift=bool(data["is_drift"]),
-            p_value=float(data["p_val"]),
-            threshold=float(data["threshold"]),
-            distance=float(data["distance"]),
-            feature_distance=[float(value) for value in data["feature_distance"]],
-            feature_p_value=[float(value) for value in data["feature_p_val"]],
-            members=[
-                RowRange(str(source), str(name), int(first), int(end)) for source, name, first, end in data["members"]
-            ],
+            is_drift=_decision(data["is_drift"]),
+            p_value=_number(data["p_val"]),
+            threshold=_number(data["threshold"]),
+            distance=_number(data["distance"]),
+            feature_distance=[_number(value) for value in data["feature_distance"]],
+            feature_p_value=[_number(value) for value in data["feature_p_val"]],
+            members=[_member(*member) for member in data["members"]],
         )
-    except (KeyError, TypeError, ValueError) as exc:
+    except _BAD_VALUE as exc:
         raise MalformedEvent(f"window verdict lacks a part or holds a bad value: {exc}") from exc
+
+
+def _number(value: object) -> float:
+    if type(value) not in (int, float) or not math.isfinite(value):  # type: ignore[arg-type]  # a number by now
+        raise ValueError(f"{str(value)[:64]!r} is not a finite number")
+    return float(value)  # type: ignore[arg-type]
+
+
+def _position(value: object) -> int:
+    if type(value) is not int or not 0 <= value < 1 << 63:
+        raise ValueError(f"{str(value)[:64]!r} is not a row's position")
+    return value
+
+
+def _decision(value: object) -> bool:
+    if value not in (0, 1):
+        raise ValueError(f"{str(value)[:64]!r} is neither 0 nor 1")
+    return bool(value)
+
+
+def _member(source: object, event_id: object, first: object, end: object) -> RowRange:
+    if not isinstance(source, str) or not isinstance(event_id, str):
+        raise TypeError("a member's source and id are not text")
+    return RowRange(source, event_id, _position(first), _position(end))
 
 
 def _load(event: CloudEvent) -> Mapping[str, Any]:

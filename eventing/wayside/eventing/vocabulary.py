@@ -68,8 +68,11 @@ class ServiceKey:
         }
 
     def __str__(self) -> str:
-        """One line for logs and storage keys; parts are separated by '/', which Kubernetes names cannot hold."""
-        return "/".join((self.namespace, self.service, self.component, self.endpoint))
+        """One line for logs and storage keys: parts separated by '/'. Two keys never share it: '/' and '%' in a part,
+        which Kubernetes names cannot hold, stand as '%2F' and '%25'.
+        """
+        parts = (self.namespace, self.service, self.component, self.endpoint)
+        return "/".join(part.replace("%", "%25").replace("/", "%2F") for part in parts)
 
 
 def request_time(event: CloudEvent) -> str:

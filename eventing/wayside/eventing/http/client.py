@@ -5,6 +5,7 @@ Invariant: a request is written at most once; `send` returns its response or rai
 """
 
 import asyncio
+import re
 import ssl
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
@@ -12,9 +13,11 @@ from urllib.parse import urlsplit
 import httptools
 
 from wayside.eventing.errors import ConfigurationError, WaysideError
-from wayside.eventing.http.message import Headers, Response, head
+from wayside.eventing.http.message import Headers, Response, find, head
 
 _RESPONSE_LIMIT = 16 << 20
+_HEAD_LIMIT = 256 << 10
+_VISIBLE = re.compile(r"[\x21-\x7e]+")
 
 
 class Unreachable(WaysideError):
@@ -45,14 +48,17 @@ class Url:
         try:
             parts = urlsplit(text)
             port = parts.port
+            (parts.hostname or "").encode("idna")  # as the resolver will: a label may be empty or too long
         except ValueError as exc:
             raise ConfigurationError(f"{text!r} is not a URL: {exc}") from exc
-        if parts.scheme not in ("http", "https") or not parts.hostname or not text.isascii() or " " in text:
+        if parts.scheme not in ("http", "https") or not parts.hostname or _VISIBLE.fullmatch(text) is None:
             raise ConfigurationError(f"{text!r} is not an absolute http:// or https:// URL")
+        if parts.username is not None:
+            raise ConfigurationError(f"a URL to {parts.hostname} names a user: credentials in a URL are not sent")
         tls = parts.scheme == "https"
         target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         origin = Origin(parts.hostname, port or (443 if tls else 80), tls)
-        return cls(origin, target.encode(), parts.netloc.rpartition("@")[2].encode(), text)
+        return cls(origin, target.encode(), parts.netloc.encode(), text)
 
 
 @dataclass(slots=True)
@@ -90,7 +96,8 @@ class HttpClient:
             raise Unreachable(f"{url.text}: {exc.strerror or exc}") from exc
 
     async def close(self) -> None:
-        """Close every idle connection. Requests in hand end on their own."""
+        """Close every idle connection, and keep none from now on. Requests in hand end on their own."""
+        self._idle_limit = 0
         for pool in self._pools.values():
             for connection in pool.idle:
                 connection.close()
@@ -104,7 +111,9 @@ class HttpClient:
             if connection.reusable and connection.idle_since >= oldest:
                 return connection
             connection.close()
-        tls = (self._tls or ssl.create_default_context()) if origin.tls else None
+        if origin.tls and self._tls is None:
+            self._tls = ssl.create_default_context()
+        tls = self._tls if origin.tls else None
         _, made = await asyncio.get_running_loop().create_connection(_Connection, origin.host, origin.port, ssl=tls)
         return made
 
@@ -128,20 +137,34 @@ class _Connection(asyncio.Protocol):
     def __init__(self) -> None:
         self._response: asyncio.Future[Response] | None = None
         self._transport: asyncio.Transport | None = None
-        self.reusable = False
+        self._reusable = False
         self.idle_since = 0.0
 
+    @property
+    def reusable(self) -> bool:
+        """Whether the last exchange left the stream at a message's end, in both directions."""
+        transport = self._transport
+        return (
+            self._reusable
+            and transport is not None
+            and not transport.is_closing()
+            and not transport.get_write_buffer_size()
+        )
+
     async def exchange(self, request: bytes, bodiless: bool) -> Response:
-        assert self._transport is not None
-        self.reusable = False
+        if self._transport is None or self._transport.is_closing():
+            raise ConnectionError("connection closed before the request was sent")
+        self._reusable = False
         self._bodiless = bodiless
+        self._head_bytes = 0
+        self._head_complete = False
         self._response = asyncio.get_running_loop().create_future()
         self._parser = httptools.HttpResponseParser(self)
         self._transport.write(request)
         return await self._response
 
     def close(self) -> None:
-        self.reusable = False
+        self._reusable = False
         if self._transport is not None:
             self._transport.abort()
 
@@ -155,30 +178,37 @@ class _Connection(asyncio.Protocol):
         if self._response is None or self._response.done():
             self.close()  # bytes nobody asked for: the stream can no longer be trusted
             return
+        if not self._head_complete:
+            self._head_bytes += len(data)
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserError as exc:
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as exc:
             self._fail(f"the answer is not HTTP/1.1: {exc}")
+        if not self._head_complete and self._head_bytes > _HEAD_LIMIT:
+            self._fail(f"the answer's head is over {_HEAD_LIMIT} bytes")
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.reusable = False
-        if self._response is not None and not self._response.done() and self._until_close():
+        if exc is None and self._until_close():
             self._finish()
-        else:
-            self._fail(f"connection closed before the answer was complete{f': {exc}' if exc else ''}")
+        self._fail(f"connection closed before the answer was complete{f': {exc}' if exc else ''}")
 
     # httptools callbacks
 
     def on_message_begin(self) -> None:
+        if self._response is not None and self._response.done():
+            self.close()  # a second answer to one request
         self._headers: Headers = []
         self._body: list[bytes] = []
         self._bytes = 0
         self._head_complete = False
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._headers.append((name.lower(), value))
+        if not self._head_complete:  # a trailer is no header
+            self._headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
+        if self._parser.get_status_code() < 200:
+            return
         self._head_complete = True
         if self._bodiless:
             self._finish()
@@ -192,14 +222,14 @@ class _Connection(asyncio.Protocol):
             self._body.append(body)
 
     def on_message_complete(self) -> None:
-        if self._parser.get_status_code() < 200:
-            return
-        self.reusable = self._parser.should_keep_alive()
-        self._finish()
+        if self._head_complete:
+            self._reusable = self._parser.should_keep_alive()
+            self._finish()
 
     def _until_close(self) -> bool:
-        framed = {b"content-length", b"transfer-encoding"}
-        return getattr(self, "_head_complete", False) and not any(name in framed for name, _ in self._headers)
+        if self._response is None or self._response.done() or not self._head_complete:
+            return False
+        return all(find(self._headers, name) is None for name in (b"content-length", b"transfer-encoding"))
 
     def _finish(self) -> None:
         assert self._response is not None
@@ -208,8 +238,6 @@ class _Connection(asyncio.Protocol):
             self._response.set_result(Response(status, self._headers, b"".join(self._body)))
 
     def _fail(self, reason: str) -> None:
-        self.reusable = False
         if self._response is not None and not self._response.done():
             self._response.set_exception(ConnectionError(reason))
-        if self._transport is not None:
-            self._transport.abort()
+        self.close()

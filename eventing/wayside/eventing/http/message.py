@@ -41,7 +41,7 @@ class Response:
     @classmethod
     def text(cls, status: int, reason: str, headers: Headers | None = None) -> "Response":
         """A plain-text answer that ends in a line break, for people and their logs."""
-        return cls(status, [TEXT, *(headers or [])], reason.encode() + b"\n")
+        return cls(status, [TEXT, *(headers or [])], reason.encode(errors="backslashreplace") + b"\n")
 
     def header(self, name: bytes) -> bytes | None:
         return find(self.headers, name)
@@ -57,5 +57,8 @@ def status_line(status: int, reason: bytes = b"") -> bytes:
 
 
 def head(start_line: bytes, headers: Headers) -> bytes:
-    """A message head: start line, headers, empty line."""
-    return start_line + b"".join(b"%s: %s\r\n" % pair for pair in headers) + b"\r\n"
+    """A message head: start line, headers, empty line. Raises `ValueError` for a line break that is not ours."""
+    lines = start_line + b"".join([b"%s: %s\r\n" % pair for pair in headers])
+    if lines.count(b"\r") != len(headers) + 1 or lines.count(b"\n") != len(headers) + 1:
+        raise ValueError("a start line or header holds a line break")
+    return lines + b"\r\n"

@@ -29,8 +29,12 @@ def to_matrix(rows: "Rows", features: int | None = None) -> "NDArray[np.float64]
         array = np.asarray(rows.rows)
     except ValueError as exc:
         raise MalformedEvent("rows are ragged: every row needs the same shape") from exc
+    except OverflowError as exc:
+        raise MalformedEvent("rows hold an integer that no float can hold") from exc
     if array.dtype.kind not in "biuf":
         raise MalformedEvent("rows are not numeric")
+    if not array.size:
+        raise MalformedEvent("rows hold no value")
     matrix = array.astype(np.float64).reshape(len(rows.rows), -1)
     if features is not None and matrix.shape[1] != features:
         raise MalformedEvent(f"rows have {matrix.shape[1]} features, the detector was fitted on {features}")

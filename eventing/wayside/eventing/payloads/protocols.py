@@ -12,6 +12,8 @@ from typing import Any
 
 from wayside.eventing.errors import MalformedEvent
 
+_DIMENSIONS_LIMIT = 64
+
 
 @dataclass(frozen=True, slots=True)
 class Rows:
@@ -76,15 +78,19 @@ def _read_tensor(tensor: object) -> tuple[str, list[Any]]:
     if not isinstance(tensor, dict) or not isinstance(tensor.get("name"), str):
         raise MalformedEvent("a V2 tensor is not an object with a 'name'")
     name, shape, data = tensor["name"], tensor.get("shape"), tensor.get("data")
-    if not isinstance(shape, list) or not shape or not all(type(size) is int and size >= 0 for size in shape):
-        raise MalformedEvent(f"V2 tensor {name[:64]!r}: 'shape' is not a list of sizes")
+    if not isinstance(shape, list) or not 1 <= len(shape) <= _DIMENSIONS_LIMIT or not all(map(_is_size, shape)):
+        raise MalformedEvent(f"V2 tensor {name[:64]!r}: 'shape' is not a list of 1 to {_DIMENSIONS_LIMIT} sizes")
     if not isinstance(data, list):
         raise MalformedEvent(f"V2 tensor {name[:64]!r}: 'data' is not a list")
     if len(data) == shape[0] and (len(shape) == 1 or (data and isinstance(data[0], list))):
         return name, data
-    if len(data) != math.prod(shape):
+    if len(data) != math.prod(shape) or (shape[0] and not data):
         raise MalformedEvent(f"V2 tensor {name[:64]!r}: {len(data)} values do not fill shape {shape}")
     return name, _fold(data, shape[1:]) if data else []
+
+
+def _is_size(size: object) -> bool:
+    return type(size) is int and 0 <= size < 1 << 63
 
 
 def _fold(flat: list[Any], row_shape: Sequence[int]) -> list[Any]:

@@ -41,7 +41,12 @@ class Entry:
 
 
 def append(connection: sqlite3.Connection, entry: Entry) -> bool:
-    """Add an entry at the end of its key; False, and nothing changed, where (source, id) is in the journal already."""
+    """Add an entry at the end of its key; False, and nothing changed, where (source, id) is in the journal already.
+
+    Raises `ValueError` for an entry without a row: it would have no position.
+    """
+    if entry.rows < 1:
+        raise ValueError(f"entry {entry.id!r} of {entry.source!r} has no row")
     known = connection.execute("SELECT 1 FROM journal WHERE source = ? AND id = ?", (entry.source, entry.id))
     if known.fetchone():
         return False
@@ -61,14 +66,14 @@ def end_of(connection: sqlite3.Connection, key: str) -> int:
 
 
 def read(connection: sqlite3.Connection, key: str, first: int, end: int) -> Iterator[Entry]:
-    """The entries that hold any row from `first` up to but without `end`, in order."""
-    start = connection.execute("SELECT max(first) FROM journal WHERE key = ? AND first <= ?", (key, first)).fetchone()[
-        0
-    ]
+    """The entries that hold any row from `first` up to but without `end`, in order; take them inside the same work."""
+    if first >= end:
+        return iter(())
     found = connection.execute(
-        "SELECT key, source, id, time, rows, payload, first FROM journal"
-        " WHERE key = ? AND first >= ? AND first < ? ORDER BY first",
-        (key, start or 0, end),
+        "SELECT key, source, id, time, rows, payload, first FROM journal WHERE key = :key AND first < :end"
+        " AND first >= coalesce((SELECT max(first) FROM journal WHERE key = :key AND first <= :first), 0)"
+        " AND first + rows > :first ORDER BY first",
+        {"key": key, "first": first, "end": end},
     )
     return (Entry(*row) for row in found)
 

@@ -1,0 +1,90 @@
+"""What passes between the broker and those around it: the headers it forwards, TTL, replies, dead letters.
+
+Source: Knative Eventing's broker data plane; CloudEvents 1.0.
+Invariant: pure. Data is never touched; the TTL that loops are broken by is the broker's own and never reaches a
+subscriber.
+"""
+
+import base64
+from dataclasses import dataclass
+
+from wayside.eventing.errors import MalformedEvent
+from wayside.eventing.event import CloudEvent
+from wayside.eventing.http.message import Headers, Response
+from wayside.eventing.http_binding import decode, encode_binary, encode_structured, is_event
+from wayside.eventing.vocabulary import ERROR_CODE, ERROR_DATA, ERROR_DESTINATION, TTL
+
+FIRST_TTL = 255
+_FORWARDED = frozenset((b"x-request-id", b"retry-after"))
+_FORWARDED_PREFIXES = (b"knative-", b"x-b3-")
+_PREFER_REPLY = (b"prefer", b"reply")
+BAD_REPLY = 502
+UNREACHABLE = 500
+_ERROR_DATA_BYTES = 768  # 1024 characters as base64
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a delivery failed for good: the status, a reason for people, and the first bytes of the answer."""
+
+    code: int
+    reason: str
+    response: bytes = b""
+
+    @classmethod
+    def of(cls, response: Response) -> "Failure":
+        """From an answer that is not a 2xx."""
+        return cls(response.status, f"answered {response.status}", response.body[:_ERROR_DATA_BYTES])
+
+
+class BadReply(MalformedEvent):
+    """A 2xx whose body is neither empty nor a CloudEvent; the delivery counts as failed with a 502."""
+
+
+def forwarded(headers: Headers) -> Headers:
+    """The headers that travel on with an event, names in lower case."""
+    return [(name, value) for name, value in headers if name in _FORWARDED or name.startswith(_FORWARDED_PREFIXES)]
+
+
+def next_ttl(event: CloudEvent) -> int:
+    """The TTL an arriving event goes on with, 0 where it is spent. One that is absent or no integer starts anew."""
+    text = event.extensions.get(TTL, "")
+    digits = text.removeprefix("-")
+    if not digits.isascii() or not digits.isdecimal() or len(digits) > 9:
+        return FIRST_TTL
+    return min(max(0, int(text) - 1), FIRST_TTL)
+
+
+def without_ttl(event: CloudEvent) -> CloudEvent:
+    return event.with_extensions(**{TTL: None}) if TTL in event.extensions else event
+
+
+def subscriber_request(event: CloudEvent, forwards: Headers, structured: bool) -> tuple[Headers, bytes]:
+    """Headers and body of a delivery to a subscriber."""
+    headers, body = (encode_structured if structured else encode_binary)(without_ttl(event))
+    return [*headers, _PREFER_REPLY, *forwards], body
+
+
+def dead_letter_request(event: CloudEvent, destination: str, failure: Failure) -> tuple[Headers, bytes]:
+    """Headers and body of a delivery to a dead-letter sink: the event, with where, how and why it failed."""
+    letter = without_ttl(event).with_extensions(
+        **{
+            ERROR_DESTINATION: destination,
+            ERROR_CODE: str(failure.code),
+            ERROR_DATA: base64.b64encode(failure.response).decode() or None,
+        }
+    )
+    return encode_binary(letter)
+
+
+def read_reply(event: CloudEvent, response: Response) -> CloudEvent | None:
+    """The event in a 2xx, with the TTL of the event that it replies to; None where there is none. Raises `BadReply`."""
+    if not is_event(response.headers):
+        if response.body:
+            raise BadReply("answered with a body that is no CloudEvent; send an empty body or a CloudEvent")
+        return None
+    try:
+        reply = decode(response.headers, response.body)
+    except MalformedEvent as exc:
+        raise BadReply(f"answered with a malformed CloudEvent: {exc}") from exc
+    return reply.with_extensions(**{TTL: event.extensions.get(TTL)})

@@ -1,0 +1,5 @@
+"""`python -m wayside.local`: the same as the `wayside` command."""
+
+from wayside.local.cli import entry
+
+entry()

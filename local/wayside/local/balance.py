@@ -1,0 +1,78 @@
+"""The balance: what was answered was recorded, scored, and put in a window; what was matched was delivered or kept.
+
+Invariant: every side of an equation is a count of distinct keys in a durable store of its own, so that no process
+vouches for itself. Attempts and duplicates are shown apart and are no part of any equation.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class TriggerCounts:
+    """Deliveries of one trigger, as the broker's store counts them."""
+
+    name: str
+    matched: int
+    delivered: int
+    dead_lettered: int
+    waiting: int
+    attempts: int
+
+    @classmethod
+    def of(cls, view: Mapping[str, Any]) -> "TriggerCounts":
+        """From one entry of the broker's `/triggers` view."""
+        names = ("name", "matched", "delivered", "dead_lettered", "waiting", "attempts")
+        return cls(*(view[name] for name in names))
+
+    @property
+    def balances(self) -> bool:
+        return self.matched == self.delivered + self.dead_lettered + self.waiting
+
+
+@dataclass(frozen=True, slots=True)
+class Balance:
+    """All counts are rows unless named otherwise. `unanswered` are recorded rows whose answer was not a 200.
+
+    `dropped` are events that the logger gave up, and `waiting` events that are still on their way.
+    """
+
+    answered: int
+    recorded: int
+    scored: int
+    in_windows: int
+    open: int
+    unanswered: int = 0
+    dropped: int = 0
+    waiting: int = 0
+    duplicates: int = 0
+    conflicts: int = 0
+    triggers: Sequence[TriggerCounts] = ()
+
+    def differences(self) -> Iterator[str]:
+        """What does not balance, one sentence each; nothing where all is well."""
+        if self.recorded != self.answered:
+            yield f"{self.answered} rows were answered, {self.recorded} recorded"
+        requested = self.recorded + self.unanswered
+        if self.scored != requested:
+            yield f"{requested} rows were recorded (answered or not), {self.scored} scored"
+        if self.in_windows + self.open != requested:
+            yield f"{requested} rows were recorded (answered or not), {self.in_windows} + {self.open} are in windows"
+        if self.dropped:
+            yield f"the logger dropped {self.dropped} events"
+        if self.waiting:
+            yield f"{self.waiting} events are still on their way"
+        for trigger in self.triggers:
+            yield from self._trigger_differences(trigger)
+
+    def _trigger_differences(self, trigger: TriggerCounts) -> Iterator[str]:
+        settled = trigger.delivered + trigger.dead_lettered + trigger.waiting
+        if not trigger.balances:
+            yield f"trigger {trigger.name}: {trigger.matched} events matched, {settled} are accounted for"
+        if trigger.dead_lettered:
+            yield f"trigger {trigger.name}: {trigger.dead_lettered} events are dead letters"
+
+    @property
+    def holds(self) -> bool:
+        return not any(True for _ in self.differences())

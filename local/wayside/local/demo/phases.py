@@ -1,0 +1,71 @@
+"""The demo's script: named phases, what each one sends, and what is done to the processes in the last.
+
+Invariant: phases are data. How long one lasts is given in rows, so that every phase holds whole drift windows at any
+rate; at 180 rows/s the whole script takes about 85 s.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from wayside.local.demo.digits import Draw, Stream
+
+WINDOW_ROWS = 200
+
+
+class Kind(StrEnum):
+    """What a phase has to be seen as."""
+
+    ORDINARY = "ordinary"
+    OUTLIERS = "outliers"
+    SHIFT = "shift"
+    FAULT = "fault"
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """A stretch of traffic: `rows` through the logger, each drawn by `draw`. `title` is for people."""
+
+    name: str
+    title: str
+    kind: Kind
+    rows: int
+    draw: Draw
+
+
+class Action(StrEnum):
+    """What can be done to a process."""
+
+    HANG = "hang"
+    KILL = "kill -9"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One fault: `pause_s` after the one before it, to the process `name`. A hang lasts `lasts_s`."""
+
+    action: Action
+    name: str
+    pause_s: float
+    lasts_s: float = 0.0
+
+
+PHASES: Sequence[Phase] = (
+    Phase("ordinary", "Ordinary digits", Kind.ORDINARY, 18 * WINDOW_ROWS, Stream.ordinary),
+    Phase("outliers", "Corrupted and foreign images", Kind.OUTLIERS, 9 * WINDOW_ROWS, Stream.outliers),
+    # Without a calm stretch between them, the drift that outliers cause would hide when the shift begins.
+    Phase("calm", "Ordinary digits for a while", Kind.ORDINARY, 7 * WINDOW_ROWS, Stream.ordinary),
+    Phase("shift", "A shifted population", Kind.SHIFT, 10 * WINDOW_ROWS, Stream.shifted),
+    Phase("again", "Ordinary digits again", Kind.ORDINARY, 12 * WINDOW_ROWS, Stream.ordinary),
+    Phase("fault", "Ordinary digits while things break", Kind.FAULT, 18 * WINDOW_ROWS, Stream.ordinary),
+)
+FAULTS: Sequence[Step] = (
+    Step(Action.HANG, "broker", pause_s=2.0, lasts_s=5.0),
+    Step(Action.KILL, "broker", pause_s=3.0),
+    Step(Action.KILL, "outlier", pause_s=2.0),
+)
+
+
+def total_rows(phases: Sequence[Phase] = PHASES) -> int:
+    """Rows that the script sends through the logger, if no fault takes longer than its phase."""
+    return sum(phase.rows for phase in phases)

@@ -1,0 +1,134 @@
+"""Makes what the demo needs before it starts: rows, fitted detectors, and the composition that runs them.
+
+Invariant: rows for training, fitting and reference come from streams of their own, and detectors are fitted by the
+same `wayside fit` that a user calls.
+"""
+
+import asyncio
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from wayside.eventing.errors import ConfigurationError
+from wayside.local.composition import LOOPBACK, Composition, Process, compose, processes
+from wayside.local.demo.digits import Population
+from wayside.local.supervisor import WAYSIDE
+
+SERVICE = "digits"
+OUTLIER, DRIFT = "outlier", "drift"
+_MARK = ".wayside-demo"
+WELL_KNOWN_PORTS = {"model": 8080, "logger": 9081, "broker": 8610, OUTLIER: 8620, DRIFT: 8630}
+WELL_KNOWN_PORTS |= {"records": 8640, "prometheus": 8650, "page": 8600}
+
+
+@dataclass(frozen=True, slots=True)
+class DemoSettings:
+    """What a run of the demo is made of. `ports` maps a service to its port; its admin port is the next one.
+
+    `alpha` is the false-alarm rate asked for, of a row and of a window; the counts are rows.
+    """
+
+    state: Path
+    repository: Path
+    ports: Mapping[str, int]
+    seed: int = 20261121
+    alpha: float = 0.01
+    window_rows: int = 200
+    training_rows: int = 4_000
+    outlier_rows: int = 10_000
+    reference_rows: int = 4_000
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A demo that can start: the composition, the model server's process, and the population its traffic draws from."""
+
+    composition: Composition
+    model: Process
+    population: Population
+
+    def processes(self) -> list[Process]:
+        """Every process in the order of start: the model server first, so that it is stopped last."""
+        return [self.model, *processes(self.composition)]
+
+
+def model_environment(repository: Path) -> Path:
+    """The interpreter of the model server's own environment. Raises `ConfigurationError` where it was not made."""
+    python = repository / ".venvs" / "model-server" / "bin" / "python"
+    if not python.exists():
+        raise ConfigurationError(f"the demo's model server has no environment at {python}: run scripts/setup")
+    return python
+
+
+async def prepare(settings: DemoSettings) -> Prepared:
+    """Draw rows, fit both detectors side by side, and return what to start. The state of an earlier run is removed."""
+    model_python = model_environment(settings.repository)
+    await asyncio.to_thread(empty_state, settings.state)
+    population = Population.load(settings.seed)
+    await asyncio.to_thread(_draw_rows, settings, population)
+    await asyncio.gather(_fit("knn", OUTLIER, settings), _fit("ks", DRIFT, settings))
+    return Prepared(compose(_document(settings), Path(), "wayside demo"), _model(settings, model_python), population)
+
+
+def empty_state(state: Path) -> None:
+    """Make the folder of a run, without what an earlier run left. A folder that no run made is never emptied."""
+    mark = state / _MARK
+    if state.exists() and not mark.exists() and any(state.iterdir()):
+        raise ConfigurationError(f"{state} holds files that no demo wrote; name an empty folder with --state")
+    shutil.rmtree(state, ignore_errors=True)
+    state.mkdir(parents=True)
+    mark.touch()
+
+
+def _draw_rows(settings: DemoSettings, population: Population) -> None:
+    population.stream("train").ordinary(settings.training_rows).save(settings.state / "train.npz")
+    for name, rows in ((OUTLIER, settings.outlier_rows), (DRIFT, settings.reference_rows)):
+        np.save(settings.state / f"{name}.npy", population.stream(f"fit {name}").ordinary(rows).rows)
+
+
+async def _fit(kind: str, name: str, settings: DemoSettings) -> None:
+    data, out = settings.state / f"{name}.npy", settings.state / "artifacts" / name
+    flags = ["--data", str(data), "--out", str(out), "--name", name, "--alpha", f"{settings.alpha:g}"]
+    if name == DRIFT:
+        flags += ["--window", str(settings.window_rows)]
+    fit = await asyncio.create_subprocess_exec(
+        *WAYSIDE, "fit", kind, *flags, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+    )
+    printed, _ = await fit.communicate()
+    (settings.state / f"fit-{name}.txt").write_bytes(printed)
+    if fit.returncode:
+        raise ConfigurationError(f"wayside fit {kind} failed: {printed.decode(errors='replace').strip()}")
+
+
+def _document(settings: DemoSettings) -> Mapping[str, Any]:
+    ports = settings.ports
+    listeners = {name: _listener(ports[name]) for name in ("logger", "broker", "records", "prometheus")}
+    detectors = [
+        {"name": name, "artifact": settings.state / "artifacts" / name, **_listener(ports[name])}
+        for name in (OUTLIER, DRIFT)
+    ]
+    return {
+        "upstream": f"http://{LOOPBACK}:{ports['model']}",
+        "service": SERVICE,
+        "state": settings.state,
+        "detectors": detectors,
+        "page_port": ports["page"],
+        "ledger": settings.state / "ledger.sqlite",
+        **listeners,
+    }
+
+
+def _listener(port: int) -> dict[str, int]:
+    return {"port": port, "admin_port": port + 1}
+
+
+def _model(settings: DemoSettings, python: Path) -> Process:
+    script = Path(__file__).with_name("model_server.py")
+    port = settings.ports["model"]
+    flags = ("--train", str(settings.state / "train.npz"), "--http_port", str(port))
+    ready = f"http://{LOOPBACK}:{port}/v2/health/ready"
+    return Process("model", (), ready, "KServe's ModelServer", program=(str(python), str(script), *flags))

@@ -1,0 +1,136 @@
+"""Reads a running composition: admin views and metrics over HTTP, records from their file.
+
+Invariant: reading changes nothing, and what cannot be reached is an error that says which service did not answer.
+"""
+
+import asyncio
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from wayside.eventing.errors import WaysideError
+from wayside.eventing.http.client import HttpClient, Unreachable, Url
+from wayside.local.balance import Balance, TriggerCounts
+from wayside.local.composition import LOOPBACK, Composition, Detector, Listener
+from wayside.sinks.records import RecordReader
+
+_TIMEOUT_S = 10.0
+
+
+class NotReadable(WaysideError):
+    """A service did not answer, or not with what its admin port promises."""
+
+
+@dataclass(frozen=True, slots=True)
+class Windows:
+    """Rows of the drift detector's journal, over all of its keys; `outbox` counts verdicts not yet posted."""
+
+    in_windows: int
+    open: int
+    outbox: int
+
+
+class Readings:
+    """Reads one composition. `drift` names its window detector. Close it with `close`."""
+
+    def __init__(self, composition: Composition, drift: str) -> None:
+        self._composition = composition
+        self._drift = next(detector for detector in composition.detectors if detector.name == drift)
+        self._client = HttpClient()
+
+    async def close(self) -> None:
+        await self._client.close()
+
+    async def balance(self, answered: int) -> Balance:
+        """The balance now, against the rows that a client says were answered 200 through the logger."""
+        windows, broker, dropped = await asyncio.gather(self.windows(), self.broker(), self.dropped())
+        counts = await asyncio.to_thread(self._record_counts)
+        triggers = [TriggerCounts.of(view) for view in broker["triggers"]]
+        return Balance(
+            answered=answered,
+            recorded=counts.answered,
+            scored=counts.scored,
+            in_windows=windows.in_windows,
+            open=windows.open,
+            unanswered=counts.unanswered,
+            dropped=dropped,
+            waiting=await self.in_flight() + windows.outbox + sum(trigger.waiting for trigger in triggers),
+            duplicates=broker["duplicates"] + counts.duplicates,
+            conflicts=broker["conflicts"] + counts.conflicts,
+            triggers=triggers,
+        )
+
+    async def wait_settled(self, timeout_s: float) -> bool:
+        """Wait until nothing is on its way any more; False where something still is after `timeout_s`."""
+        deadline = asyncio.get_running_loop().time() + timeout_s
+        while asyncio.get_running_loop().time() < deadline:
+            if await self._settled():
+                return True
+            await asyncio.sleep(0.2)
+        return False
+
+    async def _settled(self) -> bool:
+        try:
+            if await self.in_flight() or any(trigger["waiting"] for trigger in (await self.broker())["triggers"]):
+                return False
+            windows = await self.windows()
+        except NotReadable:
+            return False
+        # once more, since a verdict from the outbox is a new event to the broker
+        return not windows.outbox and not any(trigger["waiting"] for trigger in (await self.broker())["triggers"])
+
+    async def windows(self) -> Windows:
+        """What the drift detector's journal holds."""
+        view = await self._view(self._drift, "/windows")
+        keys = view["keys"]
+        return Windows(sum(key["in_windows"] for key in keys), sum(key["open"] for key in keys), view["outbox"])
+
+    async def broker(self) -> Mapping[str, Any]:
+        """The broker's `/triggers` view."""
+        return await self._view(self._composition.broker, "/triggers")
+
+    async def dropped(self) -> int:
+        """Events that the logger has dropped since it started, for whatever reason."""
+        return int(sum((await self.logger_metric("wayside_logger_events_dropped_total")).values()))
+
+    async def in_flight(self) -> int:
+        """Events that the logger has captured and not yet sent or dropped."""
+        captured, sent, dropped = [
+            sum((await self.logger_metric(f"wayside_logger_events_{name}_total")).values())
+            for name in ("captured", "sent", "dropped")
+        ]
+        return int(captured - sent - dropped)
+
+    async def logger_metric(self, name: str) -> Mapping[tuple[str, ...], float]:
+        """A metric of the logger's by its label values."""
+        text = await self._get(self._composition.logger, "/metrics")
+        return {
+            tuple(sample.labels.values()): sample.value
+            for family in text_string_to_metric_families(text.decode())
+            for sample in family.samples
+            if sample.name == name
+        }
+
+    def _record_counts(self) -> Any:
+        reader = RecordReader(self._composition.records_file)
+        try:
+            return reader.counts()
+        finally:
+            reader.close()
+
+    async def _view(self, listener: Listener | Detector, path: str) -> Mapping[str, Any]:
+        view: Mapping[str, Any] = json.loads(await self._get(listener, path))
+        return view
+
+    async def _get(self, listener: Listener | Detector, path: str) -> bytes:
+        url = Url.parse(f"http://{LOOPBACK}:{listener.admin_port}{path}")
+        try:
+            response = await self._client.send(b"GET", url, [], timeout_s=_TIMEOUT_S)
+        except Unreachable as exc:
+            raise NotReadable(str(exc)) from exc
+        if response.status != 200:
+            raise NotReadable(f"{url.text} answered {response.status}: {response.body[:200]!r}")
+        return response.body

@@ -1,0 +1,72 @@
+"""A whole loop on free ports: the processes of the demo, started by the supervisor, with KServe's ModelServer."""
+
+import socket
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from wayside.eventing.http.client import HttpClient
+from wayside.local.composition import LOOPBACK
+from wayside.local.demo.ledger import Ledger
+from wayside.local.demo.prepare import DRIFT, WELL_KNOWN_PORTS, DemoSettings, Prepared, prepare
+from wayside.local.demo.traffic import Load, Targets, Traffic
+from wayside.local.readings import Readings
+from wayside.local.supervisor import Supervisor
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+@dataclass(frozen=True, slots=True)
+class Loop:
+    """Everything a test of the whole loop needs; all of it runs."""
+
+    prepared: Prepared
+    ports: dict[str, int]
+    supervisor: Supervisor
+    readings: Readings
+    ledger: Ledger
+    traffic: Traffic
+    http: HttpClient
+
+
+def free_ports() -> dict[str, int]:
+    """A port for each service, with the next one free too, for its admin port."""
+    ports: dict[str, int] = {}
+    while len(ports) < len(WELL_KNOWN_PORTS):
+        with socket.socket() as first, socket.socket() as second:
+            first.bind((LOOPBACK, 0))
+            port = first.getsockname()[1]
+            try:
+                second.bind((LOOPBACK, port + 1))
+            except OSError:
+                continue
+        if not {port, port + 1} & {taken + step for taken in ports.values() for step in (0, 1)}:
+            ports[list(WELL_KNOWN_PORTS)[len(ports)]] = port
+    return ports
+
+
+async def open_loop(stack: AsyncExitStack, folder: Path, load: Load) -> Loop:
+    """Prepare and start it all; the stack stops what was started, whatever happens."""
+    ports = free_ports()
+    prepared = await prepare(DemoSettings(folder / "state", REPOSITORY, ports))
+    supervisor = Supervisor(prepared.processes(), folder / "logs")
+    stack.push_async_callback(supervisor.stop)
+    await supervisor.start()
+    assert prepared.composition.ledger is not None
+    ledger, http = Ledger(prepared.composition.ledger), HttpClient()
+    readings = Readings(prepared.composition, DRIFT)
+    await ledger.start()
+    for close in (ledger.stop, http.close, readings.close):
+        stack.push_async_callback(close)
+    targets = Targets(*(f"http://{LOOPBACK}:{ports[name]}" for name in ("logger", "model")))
+    traffic = Traffic(http, targets, ledger, prepared.population, load)
+    return Loop(prepared, ports, supervisor, readings, ledger, traffic, http)
+
+
+@pytest.fixture
+async def loop(tmp_path: Path) -> AsyncIterator[Loop]:
+    async with AsyncExitStack() as stack:
+        yield await open_loop(stack, tmp_path, Load(through_per_s=60.0, direct_per_s=2.0))

@@ -1,0 +1,77 @@
+"""The whole loop, each part a process: the balance holds exactly, whatever is killed on the way."""
+
+import asyncio
+import json
+import os
+import signal
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+import pytest
+
+from wayside.eventing.http.client import Url
+from wayside.local.composition import LOOPBACK
+from wayside.local.demo.digits import Stream
+from wayside.local.demo.ledger import LedgerReader
+from wayside.sinks.records import RecordReader
+
+if TYPE_CHECKING:
+    from .conftest import Loop
+
+ROWS = 2_400
+pytestmark = pytest.mark.model_server
+
+
+async def kill_when(loop: "Loop", name: str, rows: list[int], at_rows: int) -> None:
+    """kill -9 a process once `at_rows` rows were answered, and wait until the supervisor has it back."""
+    while sum(rows) < at_rows:  # noqa: ASYNC110
+        await asyncio.sleep(0.02)
+    pid = loop.supervisor.pid(name)
+    assert pid is not None
+    os.kill(pid, signal.SIGKILL)
+    while loop.supervisor.pid(name) in (None, pid):  # noqa: ASYNC110
+        await asyncio.sleep(0.02)
+    await loop.supervisor.wait_ready(name)
+
+
+async def ask_badly(loop: "Loop") -> int:
+    """A request of the right shape for a row that the model refuses; returns the status that it answered."""
+    url = Url.parse(f"http://{LOOPBACK}:{loop.ports['logger']}/v1/models/digits:predict")
+    body = json.dumps({"instances": [[float("nan")] * 64]}).encode()
+    response = await loop.http.send(b"POST", url, [(b"content-type", b"application/json")], body, timeout_s=10)
+    return response.status
+
+
+def assert_same_rows(loop: "Loop") -> None:
+    """Record by record: the rows that the client saw answered are the rows recorded, no other and none twice."""
+    assert loop.prepared.composition.ledger is not None
+    with closing(LedgerReader(loop.prepared.composition.ledger)) as ledger:
+        answered = set(ledger.answered())
+    with closing(RecordReader(loop.prepared.composition.records_file)) as records:
+        recorded = list(records.answered_request_ids())
+    assert len(recorded) == len(set(recorded))
+    assert set(recorded) == answered
+
+
+async def test_the_balance_holds_while_broker_and_detectors_are_killed(loop: "Loop") -> None:
+    rows: list[int] = []
+    await loop.ledger.begin_phase("all", "everything", "fault")
+    async with asyncio.TaskGroup() as group:
+        for name, at_rows in (("broker", 500), ("outlier", 1_000), ("drift", 1_400), ("broker", 1_800)):
+            group.create_task(kill_when(loop, name, rows, at_rows))
+        await loop.traffic.run("all", Stream.ordinary, ROWS, on_answer=lambda answer: rows.append(answer.rows))
+    assert await ask_badly(loop) == 400
+    await loop.ledger.end_phase("all")
+    assert await loop.readings.wait_settled(60)
+
+    assert loop.prepared.composition.ledger is not None
+    with closing(LedgerReader(loop.prepared.composition.ledger)) as ledger:
+        answered = ledger.answered_rows()
+    balance = await loop.readings.balance(answered)
+    assert list(balance.differences()) == []
+    assert answered == ROWS
+    assert balance.unanswered == 1
+    assert balance.in_windows // 200 == ROWS // 200
+    assert balance.conflicts == 0
+    assert_same_rows(loop)
+    assert [loop.supervisor.restarts(name) for name in ("broker", "outlier", "drift", "records")] == [2, 1, 1, 0]
