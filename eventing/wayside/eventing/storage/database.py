@@ -5,6 +5,7 @@ undoes itself alone (a savepoint), and the others in its group still commit. Wor
 """
 
 import asyncio
+import contextlib
 import queue
 import sqlite3
 import threading
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from wayside.eventing.errors import ConfigurationError
+from wayside.eventing.errors import ConfigurationError, WaysideError
 
 R = TypeVar("R")
 Work = Callable[[sqlite3.Connection], R]
@@ -29,7 +30,10 @@ class _Job:
 class Database:
     """One SQLite file in WAL mode with `synchronous=FULL`. `start` creates the schema; `stop` finishes what was asked.
 
-    `schema` is SQL that may be run again. `read` runs on a connection and a thread of its own, beside the writer.
+    `schema` is SQL that may be run again. `read` runs on a connection and a thread of its own, beside the writer, and
+    sees one moment of the store. What a work returns must not lean on the connection: fetch inside the work.
+    `write` and `read` raise what their work raised, `sqlite3.Error` where the disk fails, and `WaysideError` where the
+    store is not open.
     """
 
     def __init__(self, path: Path, schema: str) -> None:
@@ -42,13 +46,16 @@ class Database:
 
     async def start(self) -> None:
         """Open the file. Raises `ConfigurationError` where it cannot be opened or is no database of this schema."""
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            writer = open_connection(self.path)
-            writer.executescript(self._schema)
-            self._reader = open_connection(self.path)
-        except (sqlite3.Error, OSError) as exc:
-            raise ConfigurationError(f"cannot open the store {self.path}: {exc}") from exc
+        with contextlib.ExitStack() as opened:
+            try:
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+                writer = opened.enter_context(contextlib.closing(open_connection(self.path)))
+                writer.executescript(self._schema)
+                self._reader = opened.enter_context(contextlib.closing(open_connection(self.path)))
+                self._reader.execute("PRAGMA query_only=ON")
+            except (sqlite3.Error, OSError) as exc:
+                raise ConfigurationError(f"cannot open the store {self.path}: {exc}") from exc
+            opened.pop_all()
         self._thread = threading.Thread(target=self._write_groups, args=(writer,), name=f"db-{self.path.stem}")
         self._thread.start()
 
@@ -58,25 +65,39 @@ class Database:
             return
         thread, self._thread = self._thread, None
         self._jobs.put(None)
-        await asyncio.to_thread(thread.join)
-        if self._reader is not None:
-            with self._read_lock:
+        await asyncio.to_thread(self._finish, thread)
+
+    def _finish(self, thread: threading.Thread) -> None:
+        thread.join()
+        with self._read_lock:
+            if self._reader is not None:
                 self._reader.close()
+            self._reader = None
+
+    def _not_open(self) -> WaysideError:
+        return WaysideError(f"the store {self.path} is not open")
 
     async def write(self, work: Work[R]) -> R:
         """Run `work(connection)` in the next group's transaction and return its result once that is on disk."""
+        if self._thread is None:
+            raise self._not_open()
         done: asyncio.Future[R] = asyncio.get_running_loop().create_future()
         self._jobs.put(_Job(work, done))
         return await done
 
     async def read(self, work: Work[R]) -> R:
-        """Run a read-only `work(connection)` on the reading connection, in a thread."""
+        """Run a read-only `work(connection)` on the reading connection, in a thread and a transaction of its own."""
         return await asyncio.to_thread(self._locked_read, work)
 
     def _locked_read(self, work: Work[R]) -> R:
         with self._read_lock:
-            assert self._reader is not None
-            return work(self._reader)
+            if self._reader is None:
+                raise self._not_open()
+            self._reader.execute("BEGIN")
+            try:
+                return work(self._reader)
+            finally:
+                self._reader.execute("ROLLBACK")
 
     def _write_groups(self, connection: sqlite3.Connection) -> None:
         running = True
@@ -99,11 +120,14 @@ class Database:
 
 
 def open_connection(path: Path) -> sqlite3.Connection:
-    """A connection with Wayside's settings: WAL, full synchronisation, foreign keys, transactions begun by hand."""
+    """A connection with Wayside's settings: WAL, full synchronisation, transactions begun by hand."""
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10)
-    connection.execute("PRAGMA journal_mode=WAL")
-    connection.execute("PRAGMA synchronous=FULL")
-    connection.execute("PRAGMA busy_timeout=10000")
+    try:
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=FULL")
+    except sqlite3.Error:
+        connection.close()
+        raise
     return connection
 
 
@@ -113,8 +137,8 @@ def _commit(connection: sqlite3.Connection, jobs: list[_Job]) -> list[Any]:
         connection.execute("BEGIN IMMEDIATE")
         outcomes = [_attempt(connection, job.work) for job in jobs]
         connection.execute("COMMIT")
-    except sqlite3.Error as exc:
-        if connection.in_transaction:
+    except Exception as exc:  # the edge of the writer's thread, which outlives whatever a group does
+        with contextlib.suppress(sqlite3.Error):
             connection.execute("ROLLBACK")
         return [exc] * len(jobs)
     return outcomes
@@ -125,6 +149,8 @@ def _attempt(connection: sqlite3.Connection, work: Work[Any]) -> Any:
     try:
         outcome = work(connection)
     except Exception as exc:  # handed to the caller, whose work it was
+        if not connection.in_transaction:  # SQLite undid the whole group: no room, or the disk failed
+            raise
         connection.execute("ROLLBACK TO work")
         outcome = exc
     connection.execute("RELEASE work")
@@ -141,5 +167,5 @@ def _settle(loop: asyncio.AbstractEventLoop, jobs: list[_Job], outcomes: list[An
             else:
                 job.done.set_result(outcome)
 
-    if not loop.is_closed():
+    with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits
         loop.call_soon_threadsafe(deliver)
