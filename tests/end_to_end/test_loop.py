@@ -24,12 +24,12 @@ pytestmark = pytest.mark.model_server
 
 async def kill_when(loop: "Loop", name: str, rows: list[int], at_rows: int) -> None:
     """kill -9 a process once `at_rows` rows were answered, and wait until the supervisor has it back."""
-    while sum(rows) < at_rows:  # noqa: ASYNC110
+    while sum(rows) < at_rows:
         await asyncio.sleep(0.02)
     pid = loop.supervisor.pid(name)
     assert pid is not None
     os.kill(pid, signal.SIGKILL)
-    while loop.supervisor.pid(name) in (None, pid):  # noqa: ASYNC110
+    while loop.supervisor.pid(name) in (None, pid):
         await asyncio.sleep(0.02)
     await loop.supervisor.wait_ready(name)
 

@@ -51,7 +51,7 @@ async def supervising(*children: Process, logs: Path, ready_s: float = 20.0) -> 
 
 async def until(condition: Callable[[], bool], timeout_s: float = 20.0) -> None:
     async with asyncio.timeout(timeout_s):
-        while not condition():  # noqa: ASYNC110
+        while not condition():
             await asyncio.sleep(0.02)
 
 

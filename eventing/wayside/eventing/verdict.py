@@ -150,6 +150,16 @@ class WindowVerdict:
         }
 
 
+def read_identity(event: CloudEvent) -> DetectorIdentity:
+    """Who judged, by a verdict's `meta`. Raises `MalformedEvent` where a part is absent or of the wrong kind."""
+    try:
+        meta = json.loads(event.data)["meta"]
+        names = (str(meta["name"]), str(meta["detector_type"]), str(meta["artifact_digest"]))
+        return DetectorIdentity(*names, alpha=float(meta["alpha"]))
+    except (ValueError, TypeError, KeyError, RecursionError) as exc:
+        raise MalformedEvent(f"verdict's 'meta' does not say who judged: {exc}") from exc
+
+
 def read_row_verdict(event: CloudEvent) -> RowVerdict:
     """The columns of a row verdict event. Raises `MalformedEvent` where they are absent or of unequal length."""
     data = _load(event)

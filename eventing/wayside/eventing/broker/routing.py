@@ -1,6 +1,6 @@
 """Decides which Triggers an arriving event goes to.
 
-Invariant: pure, and fixed at start. The TTL is taken down before an event is kept and is hidden from filters.
+Invariant: pure, and fixed at start. The TTL is lowered before an event is kept, and hidden from filters.
 """
 
 from collections.abc import Mapping
@@ -13,7 +13,6 @@ from wayside.eventing.broker.wire import next_ttl, without_ttl
 from wayside.eventing.errors import WaysideError
 from wayside.eventing.event import CloudEvent
 from wayside.eventing.http.message import Headers
-from wayside.eventing.vocabulary import TTL
 
 
 class TtlSpent(WaysideError):
@@ -22,10 +21,11 @@ class TtlSpent(WaysideError):
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """An event as it is kept: with its TTL, the headers that travel on, and the Triggers that it matched."""
+    """An event as it is kept: without its TTL, which stands beside it; headers that travel on; Triggers it matched."""
 
     broker: BrokerName
     event: CloudEvent
+    ttl: int
     forwards: Headers
     matched: tuple[TriggerName, ...]
 
@@ -49,4 +49,4 @@ class Router:
             raise TtlSpent("the event's TTL is spent: Triggers and their subscribers' replies form a loop")
         plain = without_ttl(event)
         matched = tuple(trigger.name for trigger in self._triggers[broker] if matches(trigger.attributes, plain))
-        return Arrival(broker, plain.with_extensions(**{TTL: str(ttl)}), forwards, matched)
+        return Arrival(broker, plain, ttl, forwards, matched)

@@ -1,8 +1,8 @@
 """What passes between the broker and those around it: the headers it forwards, TTL, replies, dead letters.
 
 Source: Knative Eventing's broker data plane; CloudEvents 1.0.
-Invariant: pure. Data is never touched; the TTL that loops are broken by is the broker's own and never reaches a
-subscriber.
+Invariant: pure. Data is never touched. The TTL that breaks loops is taken off an event at the door and put on a reply;
+no subscriber sees it.
 """
 
 import base64
@@ -61,13 +61,13 @@ def without_ttl(event: CloudEvent) -> CloudEvent:
 
 def subscriber_request(event: CloudEvent, forwards: Headers, structured: bool) -> tuple[Headers, bytes]:
     """Headers and body of a delivery to a subscriber."""
-    headers, body = (encode_structured if structured else encode_binary)(without_ttl(event))
+    headers, body = (encode_structured if structured else encode_binary)(event)
     return [*headers, _PREFER_REPLY, *forwards], body
 
 
 def dead_letter_request(event: CloudEvent, destination: str, failure: Failure) -> tuple[Headers, bytes]:
     """Headers and body of a delivery to a dead-letter sink: the event, with where, how and why it failed."""
-    letter = without_ttl(event).with_extensions(
+    letter = event.with_extensions(
         **{
             ERROR_DESTINATION: destination,
             ERROR_CODE: str(failure.code),
@@ -77,7 +77,7 @@ def dead_letter_request(event: CloudEvent, destination: str, failure: Failure) -
     return encode_binary(letter)
 
 
-def read_reply(event: CloudEvent, response: Response) -> CloudEvent | None:
+def read_reply(response: Response, ttl: int) -> CloudEvent | None:
     """The event in a 2xx, with the TTL of the event that it replies to; None where there is none. Raises `BadReply`."""
     if not is_event(response.headers):
         if response.body:
@@ -87,4 +87,4 @@ def read_reply(event: CloudEvent, response: Response) -> CloudEvent | None:
         reply = decode(response.headers, response.body)
     except MalformedEvent as exc:
         raise BadReply(f"answered with a malformed CloudEvent: {exc}") from exc
-    return reply.with_extensions(**{TTL: event.extensions.get(TTL)})
+    return reply.with_extensions(**{TTL: str(ttl)})

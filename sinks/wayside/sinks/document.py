@@ -1,0 +1,128 @@
+"""Records as documents, in the shape that Seldon's request logger wrote: one a row, joined from its parts.
+
+Invariant: a document is a pure function of the parts that have come so far, whatever their order, and always valid
+JSON. A row's document holds that row alone, never the batch it came in.
+"""
+
+import base64
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from wayside.eventing.errors import MalformedEvent
+from wayside.eventing.event import CloudEvent
+from wayside.eventing.payloads.protocols import Rows, read_request, read_response
+from wayside.eventing.vocabulary import CLIENT_EVENT_ID, REQUEST, REQUEST_ID, ServiceKey
+
+SERVING_ENGINE = "inferenceservice"
+Document = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class RowPart:
+    """What a request or a response says of one row: the JSON text of that side of the document."""
+
+    row: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class RecordHead:
+    """What all rows of one inference share."""
+
+    source: str
+    event_id: str
+    time: str
+    key: ServiceKey
+    request_id: str | None
+    client_event_id: str | None
+
+    @classmethod
+    def of(cls, event: CloudEvent, time: str) -> "RecordHead":
+        """From a request or a response; `time` is the request's."""
+        extensions = event.extensions
+        client = (extensions.get(REQUEST_ID), extensions.get(CLIENT_EVENT_ID))
+        return cls(event.source, event.id, time, ServiceKey.of(event), *client)
+
+    def fields(self) -> Document:
+        """The fields at the top of a document."""
+        named = {
+            "RequestId": self.event_id,
+            "@timestamp": self.time,
+            "ServingEngine": SERVING_ENGINE,
+            "Ce-Inferenceservicename": self.key.service,
+            "Ce-Namespace": self.key.namespace,
+            "Ce-Component": self.key.component,
+            "Ce-Endpoint": self.key.endpoint,
+            "requestid": self.request_id,
+            "clientceid": self.client_event_id,
+        }
+        return {name: value for name, value in named.items() if value is not None}
+
+
+def row_parts(event: CloudEvent) -> list[RowPart]:
+    """A request's or a response's rows. A payload that cannot be split is one row, whole, as JSON, text or base64."""
+    try:
+        payload = (read_request if event.type == REQUEST else read_response)(event.data)
+    except MalformedEvent:
+        payload = Rows("raw", [_raw(event.data)])
+    return [RowPart(row, _dump(_side(event, payload, value))) for row, value in enumerate(payload.rows)]
+
+
+def _side(event: CloudEvent, payload: Rows, value: Any) -> Document:
+    side: Document = {"instance": json_safe(value), "dataType": data_type(value)}
+    elements = _elements(payload.names, value)
+    if elements is not None:
+        side["elements"] = json_safe(elements)
+    if payload.names:
+        side["names"] = list(payload.names)
+    return {**side, "ce-time": event.time, "ce-source": event.source, "ce-id": event.id}
+
+
+def _elements(names: Sequence[str], value: Any) -> Mapping[str, Any] | None:
+    """A row's values by the names of its columns, where it has such."""
+    if isinstance(value, dict):
+        return value
+    if isinstance(value, list) and names and len(names) == len(value):
+        return dict(zip(names, value, strict=True))
+    return None
+
+
+def _raw(data: bytes) -> Any:
+    try:
+        return json.loads(data)
+    except (ValueError, RecursionError):
+        pass
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return base64.b64encode(data).decode()
+
+
+def data_type(value: Any) -> str:
+    """Seldon's name for what a row is: number, text, tabular (a flat list), image (a nested one), else json."""
+    if isinstance(value, bool | int | float):
+        return "number"
+    if isinstance(value, str):
+        return "text"
+    if isinstance(value, list) and value:
+        return "image" if isinstance(value[0], list) else "tabular"
+    return "json"
+
+
+def json_safe(value: Any) -> Any:
+    """The value with NaN and infinities as strings, which JSON can carry."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else ("Infinity" if value > 0 else "-Infinity")
+    if isinstance(value, list):
+        return [json_safe(item) for item in value]
+    if isinstance(value, dict):
+        return {name: json_safe(item) for name, item in value.items()}
+    return value
+
+
+def _dump(value: Document) -> str:
+    # ASCII, so that a lone surrogate in a payload stays an escape, which every store can keep
+    return json.dumps(value, separators=(",", ":"), allow_nan=False)

@@ -1,0 +1,197 @@
+"""Reads a record store, beside the sink that writes it: counts, documents, rates, windows, alerts.
+
+Invariant: reading never writes and never blocks the writer; every number is a count of keys in the store.
+"""
+
+import json
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from wayside.eventing.errors import ConfigurationError
+from wayside.eventing.pairs import Role
+from wayside.sinks.alerts import Alert, WindowRow, alerts_of
+from wayside.sinks.document import Document
+from wayside.sinks.record_store import FLAGGED_BIT, PART_BITS
+
+__all__ = ["Alert", "DetectorRate", "RecordCounts", "RecordReader", "WindowRow"]
+
+_REQUEST, _RESPONSE = PART_BITS[Role.REQUEST], PART_BITS[Role.RESPONSE]
+_WINDOW_COLUMNS = (
+    'namespace, service, component, endpoint, detector, first, "end", time, p_value, threshold, distance, is_drift'
+)
+
+
+@dataclass(frozen=True, slots=True)
+class RecordCounts:
+    """Counts of rows, but for `duplicates` and `conflicts`, which are events.
+
+    `records` have a request or a response, `answered` both, `unanswered` a request alone; `scored` have an outlier
+    verdict, `flagged` one that says so, `in_windows` a drift verdict.
+    """
+
+    records: int
+    answered: int
+    unanswered: int
+    scored: int
+    flagged: int
+    in_windows: int
+    duplicates: int
+    conflicts: int
+
+
+@dataclass(frozen=True, slots=True)
+class DetectorRate:
+    """How many rows one row detector scored and flagged in a stretch of time; `alpha` is the rate asked for."""
+
+    detector: str
+    alpha: float
+    threshold: float
+    scored: int
+    flagged: int
+
+
+class RecordReader:
+    """Opens the store read-only. Methods are synchronous and for one thread at a time; the caller closes it."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises `ConfigurationError` where there is no such store."""
+        try:
+            self._connection = sqlite3.connect(
+                f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=10, check_same_thread=False
+            )
+            self._connection.execute("SELECT 1 FROM records LIMIT 1")
+        except sqlite3.Error as exc:
+            raise ConfigurationError(f"cannot open the record store {path}: {exc}") from exc
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def counts(self) -> RecordCounts:
+        """Everything the store counts, in one pass over a small index."""
+        by_parts = self._connection.execute("SELECT parts, count(*) FROM records GROUP BY parts").fetchall()
+        counters = dict(self._connection.execute("SELECT name, value FROM counters"))
+
+        def having(bits: int, without: int = 0) -> int:
+            return sum(n for parts, n in by_parts if parts & bits == bits and not parts & without)
+
+        answered = having(_REQUEST | _RESPONSE)
+        return RecordCounts(
+            records=having(_REQUEST) + having(_RESPONSE) - answered,
+            answered=answered,
+            unanswered=having(_REQUEST, without=_RESPONSE),
+            scored=having(PART_BITS[Role.OUTLIER]),
+            flagged=having(PART_BITS[Role.OUTLIER] | FLAGGED_BIT),
+            in_windows=having(PART_BITS[Role.DRIFT]),
+            duplicates=counters.get("duplicate", 0),
+            conflicts=counters.get("conflict", 0),
+        )
+
+    def flagged(self, limit: int) -> list[Document]:
+        """Documents of the rows that were flagged last, the newest first by request time."""
+        found = self._connection.execute(
+            "SELECT DISTINCT record_id, time FROM verdicts WHERE role = 'outlier' AND decision = 1"
+            " ORDER BY time DESC LIMIT ?",
+            (limit,),
+        ).fetchall()
+        documents = (self.document(name) for name, _ in found)
+        return [document for document in documents if document is not None]
+
+    def document(self, record_id: str) -> Document | None:
+        """One record as a document with its `_id`, or None where there is no such record."""
+        found = self._connection.execute(
+            "SELECT event_id, time, head, request, response, window_id FROM records WHERE record_id = ?", (record_id,)
+        ).fetchone()
+        if found is None:
+            return None
+        event_id, time, head, request, response, window_id = found
+        document: Document = {"_id": record_id, "RequestId": event_id, "@timestamp": time}
+        document |= json.loads(head) if head else {}
+        document |= {name: json.loads(side) for name, side in (("request", request), ("response", response)) if side}
+        document |= self._row_verdicts(record_id)
+        return document | (self._drift(window_id) if window_id else {})
+
+    def _row_verdicts(self, record_id: str) -> Document:
+        """`outlier` and `adversarial`: of the detector that comes first by name, the others' beside it as a list."""
+        found = self._connection.execute(
+            "SELECT role, decision, score, p_value, threshold, meta FROM verdicts JOIN judges USING (judge)"
+            " WHERE record_id = ? ORDER BY role, verdicts.detector",
+            (record_id,),
+        ).fetchall()
+        document: Document = {}
+        for role, verdicts in groupby(found, key=lambda row: row[0]):
+            parts = [_row_verdict(*row) for row in verdicts]
+            document[role] = parts[0] if len(parts) == 1 else {**parts[0], "others": parts[1:]}
+        return document
+
+    def _drift(self, window_id: str) -> Document:
+        found = self._connection.execute(
+            'SELECT is_drift, p_value, threshold, distance, first, "end", time, meta FROM windows WHERE window_id = ?',
+            (window_id,),
+        ).fetchone()
+        if found is None:
+            return {}
+        is_drift, p_value, threshold, distance, first, end, time, meta = found
+        window = {"first": first, "end": end, "time": time}
+        data = {"is_drift": is_drift, "p_val": p_value, "threshold": threshold, "distance": distance, "window": window}
+        return {"drift": {"data": data, "meta": json.loads(meta)}}
+
+    def documents(self, limit: int) -> Iterator[Document]:
+        """The newest records that have a request and a response."""
+        found = self._connection.execute(
+            f"SELECT record_id FROM records WHERE parts & {_REQUEST | _RESPONSE} = {_REQUEST | _RESPONSE}"
+            " ORDER BY time DESC LIMIT ?",
+            (limit,),
+        ).fetchall()
+        return (document for (name,) in found if (document := self.document(name)) is not None)
+
+    def answered_request_ids(self) -> Iterator[tuple[str, int]]:
+        """(the client's request id, row) of every record that has a request and a response."""
+        bits = _REQUEST | _RESPONSE
+        return self._connection.execute(f"SELECT request_id, row FROM records WHERE parts & {bits} = {bits}")
+
+    def windows(self, limit: int) -> list[WindowRow]:
+        """Window verdicts, the newest first."""
+        found = self._connection.execute(
+            f"SELECT {_WINDOW_COLUMNS} FROM windows ORDER BY time DESC, first DESC LIMIT ?", (limit,)
+        )
+        return [_window(row) for row in found]
+
+    def rates(self, since: str | None = None, until: str | None = None) -> list[DetectorRate]:
+        """What each row detector scored and flagged, over request times from `since` up to but without `until`."""
+        found = self._connection.execute(
+            "SELECT detector, meta, threshold, sum(n), sum(flagged) FROM (SELECT judge, count(*) AS n,"
+            " sum(decision) AS flagged FROM verdicts WHERE role = 'outlier' AND decision IN (0, 1)"
+            " AND time >= ? AND time < ? GROUP BY judge) JOIN judges USING (judge)"
+            " GROUP BY detector ORDER BY detector",
+            (since or "", until or "~"),
+        )
+        return [
+            DetectorRate(detector, float(json.loads(meta).get("alpha", 0.0)), threshold, scored, flagged)
+            for detector, meta, threshold, scored, flagged in found
+        ]
+
+    def alerts(self, limit: int) -> list[Alert]:
+        """Drift alerts, the newest first."""
+        found = self._connection.execute(
+            f"SELECT {_WINDOW_COLUMNS} FROM windows ORDER BY namespace, service, component, endpoint, detector, first"
+        )
+        series = groupby(map(_window, found), key=lambda window: window.series)
+        every = [alert for _, windows in series for alert in alerts_of(windows)]
+        return sorted(every, key=lambda alert: alert.opened, reverse=True)[:limit]
+
+
+def _window(row: tuple[Any, ...]) -> WindowRow:
+    columns = [*row]
+    columns[-1] = bool(columns[-1])  # SQLite knows no booleans
+    return WindowRow(*columns)
+
+
+def _row_verdict(
+    role: str, decision: int, score: float | None, p_value: float, threshold: float, meta: str
+) -> Document:
+    data = {f"is_{role}": decision, "instance_score": score, "p_value": p_value, "threshold": threshold}
+    return {"data": data, "meta": json.loads(meta)}

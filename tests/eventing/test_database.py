@@ -1,0 +1,256 @@
+"""Group commit: what was acknowledged is on disk, a work that fails undoes itself alone, and stopping flushes."""
+
+import asyncio
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+from collections.abc import AsyncIterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from wayside.eventing.errors import ConfigurationError, WaysideError
+from wayside.eventing.storage.database import Database, open_connection
+
+_SCHEMA = "CREATE TABLE IF NOT EXISTS entry (n INTEGER PRIMARY KEY, note TEXT)"
+_PATIENCE_S = 10
+
+
+def _insert(number: int) -> Any:
+    def work(connection: sqlite3.Connection) -> int:
+        connection.execute("INSERT INTO entry (n) VALUES (?)", (number,))
+        return number
+
+    return work
+
+
+def _numbers(connection: sqlite3.Connection) -> list[int]:
+    return [row[0] for row in connection.execute("SELECT n FROM entry ORDER BY rowid")]
+
+
+def _on_disk(path: Path) -> list[int]:
+    with closing(open_connection(path)) as connection:
+        return _numbers(connection)
+
+
+@pytest.fixture
+async def database(tmp_path: Path) -> AsyncIterator[Database]:
+    database = Database(tmp_path / "deep" / "store.db", _SCHEMA)
+    await database.start()
+    yield database
+    await database.stop()
+
+
+async def test_a_write_is_on_disk_when_it_returns(database: Database) -> None:
+    assert await database.write(_insert(1)) == 1
+    assert _on_disk(database.path) == [1]
+    assert await database.read(_numbers) == [1]
+
+
+async def test_many_writers_share_few_transactions(database: Database) -> None:
+    begun: list[str] = []
+
+    def hold(connection: sqlite3.Connection) -> None:
+        connection.set_trace_callback(lambda sql: begun.append(sql) if sql.startswith("BEGIN") else None)
+        assert gate.wait(_PATIENCE_S)
+
+    gate = threading.Event()
+    held = asyncio.create_task(database.write(hold))
+    writes = [asyncio.create_task(database.write(_insert(number))) for number in range(300)]
+    await asyncio.sleep(0)
+    gate.set()
+    await held
+    assert await asyncio.gather(*writes) == list(range(300))
+    assert len(begun) <= 2
+
+
+async def test_a_work_that_fails_undoes_itself_alone(database: Database) -> None:
+    def fails(connection: sqlite3.Connection) -> None:
+        connection.execute("INSERT INTO entry (n) VALUES (100)")
+        raise LookupError("mine")
+
+    works = [_insert(1), fails, _insert(2), _insert(1), _insert(3)]
+    outcomes = await asyncio.gather(*(database.write(work) for work in works), return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes] == [int, LookupError, int, sqlite3.IntegrityError, int]
+    assert _on_disk(database.path) == [1, 2, 3]
+
+
+async def test_works_run_in_the_order_of_their_calls(database: Database) -> None:
+    order: list[int] = []
+    await asyncio.gather(*(database.write(lambda _, n=number: order.append(n)) for number in range(1200)))
+    assert order == list(range(1200))
+
+
+async def test_a_group_that_sqlite_undoes_fails_whole_and_the_next_succeeds(database: Database) -> None:
+    def undone(connection: sqlite3.Connection) -> None:
+        connection.execute("ROLLBACK")  # as SQLite does of itself where the disk is full
+        raise LookupError("no room")
+
+    outcomes = await asyncio.gather(
+        *(database.write(work) for work in (_insert(1), undone, _insert(2))), return_exceptions=True
+    )
+    assert all(isinstance(outcome, LookupError) for outcome in outcomes[:2])
+    await database.write(_insert(3))
+    assert 3 in _on_disk(database.path)
+    assert 1 not in _on_disk(database.path)
+
+
+async def test_a_full_disk_fails_the_write_and_room_lets_the_next_succeed(database: Database) -> None:
+    def fill(connection: sqlite3.Connection) -> None:
+        connection.execute("INSERT INTO entry (note) VALUES (?)", ("x" * 1_000_000,))
+
+    def limit(pages: int) -> Any:
+        return lambda connection: connection.execute(f"PRAGMA max_page_count={pages}").fetchone()
+
+    await database.write(limit(10))
+    with pytest.raises(sqlite3.OperationalError, match="full"):
+        await database.write(fill)
+    await database.write(limit(100_000))
+    await database.write(fill)
+    assert len(await database.read(_numbers)) == 1
+
+
+async def test_a_caller_that_is_cancelled_disturbs_nobody(database: Database) -> None:
+    gate = threading.Event()
+    held = asyncio.create_task(database.write(lambda _: gate.wait(_PATIENCE_S)))
+    given_up = asyncio.create_task(database.write(_insert(1)))
+    patient = asyncio.create_task(database.write(_insert(2)))
+    await asyncio.sleep(0)
+    given_up.cancel()
+    gate.set()
+    assert (await held, await patient) == (True, 2)
+    with pytest.raises(asyncio.CancelledError):
+        await given_up
+
+
+async def test_a_read_sees_one_moment(database: Database) -> None:
+    await database.write(_insert(1))
+    first, go = threading.Event(), threading.Event()
+
+    def twice(connection: sqlite3.Connection) -> tuple[list[int], list[int]]:
+        before = _numbers(connection)
+        first.set()
+        assert go.wait(_PATIENCE_S)
+        return before, _numbers(connection)
+
+    reading = asyncio.create_task(database.read(twice))
+    await asyncio.to_thread(first.wait, _PATIENCE_S)
+    await database.write(_insert(2))
+    go.set()
+    assert await reading == ([1], [1])
+    assert await database.read(_numbers) == [1, 2]
+
+
+async def test_a_read_cannot_write_and_may_fail(database: Database) -> None:
+    with pytest.raises(sqlite3.OperationalError, match="readonly"):
+        await database.read(_insert(1))
+    with pytest.raises(sqlite3.OperationalError, match="no such table"):
+        await database.read(lambda connection: connection.execute("SELECT * FROM nowhere"))
+    assert await database.read(_numbers) == []
+
+
+async def test_stop_commits_what_was_asked(database: Database) -> None:
+    writes = [asyncio.create_task(database.write(_insert(number))) for number in range(50)]
+    await asyncio.sleep(0)
+    await database.stop()
+    assert await asyncio.gather(*writes) == list(range(50))
+    assert _on_disk(database.path) == list(range(50))
+
+
+async def test_a_store_that_is_not_open_says_so(tmp_path: Path) -> None:
+    database = Database(tmp_path / "store.db", _SCHEMA)
+    await database.stop()
+    for _ in range(2):
+        with pytest.raises(WaysideError, match="not open"):
+            await database.write(_insert(1))
+        with pytest.raises(WaysideError, match="not open"):
+            await database.read(_numbers)
+        await database.start()
+        await database.stop()
+        await database.stop()
+
+
+async def test_a_stopped_store_starts_again(database: Database) -> None:
+    await database.write(_insert(1))
+    await database.stop()
+    await database.start()
+    await database.write(_insert(2))
+    assert await database.read(_numbers) == [1, 2]
+
+
+def test_the_writer_outlives_the_loop_that_asked(tmp_path: Path) -> None:
+    database = Database(tmp_path / "store.db", _SCHEMA)
+
+    async def ask_and_leave() -> None:
+        await database.start()
+        gate = threading.Event()
+        asyncio.get_running_loop().call_soon(gate.set)
+        asyncio.ensure_future(database.write(lambda _: gate.wait(_PATIENCE_S)))  # noqa: RUF006  # nobody waits for it
+        await asyncio.sleep(0)
+
+    asyncio.run(ask_and_leave())
+
+    async def go_on() -> None:
+        await database.write(_insert(1))
+        await database.stop()
+
+    asyncio.run(go_on())
+    assert _on_disk(database.path) == [1]
+
+
+@pytest.mark.parametrize(
+    "schema", ["CREATE TABLE IF NOT EXISTS entry (n INTEGER); CREATE INDEX i ON entry (absent)", "NOT SQL"]
+)
+async def test_a_schema_that_does_not_fit_is_a_wrong_setting(tmp_path: Path, schema: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"store\.db"):
+        await Database(tmp_path / "store.db", schema).start()
+
+
+async def test_a_file_that_is_no_database_is_a_wrong_setting(tmp_path: Path) -> None:
+    path = tmp_path / "store.db"
+    path.write_bytes(b"not a database at all, but long enough to have a header" * 100)
+    with pytest.raises(ConfigurationError, match=r"store\.db.*not a database"):
+        await Database(path, _SCHEMA).start()
+
+
+async def test_a_path_that_cannot_be_made_is_a_wrong_setting(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for path in (tmp_path / "file" / "store.db", tmp_path):
+        with pytest.raises(ConfigurationError, match="cannot open the store"):
+            await Database(path, _SCHEMA).start()
+
+
+_WRITER = """
+import asyncio, sys
+from pathlib import Path
+from wayside.eventing.storage.database import Database
+
+async def write(database, number):
+    await database.write(lambda connection: connection.execute("INSERT INTO entry (n) VALUES (?)", (number,)) and None)
+    print(number, flush=True)
+
+async def main():
+    database = Database(Path(sys.argv[1]), sys.argv[2])
+    await database.start()
+    for start in range(0, 10**9, 20):
+        await asyncio.gather(*(write(database, start + number) for number in range(20)))
+
+asyncio.run(main())
+"""
+
+
+def test_a_kill_loses_nothing_that_was_acknowledged(tmp_path: Path) -> None:
+    path = tmp_path / "store.db"
+    command = [sys.executable, "-c", _WRITER, str(path), _SCHEMA]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        acknowledged = [int(process.stdout.readline()) for _ in range(500)]
+        process.send_signal(signal.SIGKILL)
+        acknowledged += [int(line) for line in process.stdout.read().split(b"\n")[:-1] if line]
+    stored = set(_on_disk(path))
+    assert set(acknowledged) <= stored
+    assert stored == set(range(len(stored)))

@@ -1,0 +1,42 @@
+"""Events of one inference, as the logger and the detectors emit them."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from wayside.eventing.event import CloudEvent
+from wayside.eventing.verdict import DetectorIdentity, RowRange, RowVerdict, WindowVerdict
+from wayside.eventing.vocabulary import OUTLIER, REQUEST, REQUEST_ID, RESPONSE, ServiceKey
+
+KEY = ServiceKey("default", "digits", "predictor", "")
+OUTLIERS = DetectorIdentity("outlier", "knn", "ab" * 32, 0.01)
+DRIFTS = DetectorIdentity("drift", "ks", "cd" * 32, 0.01)
+TIME = "2026-11-21T10:00:00.000000001Z"
+
+
+def payload(kind: str, body: Any, name: str, time: str = TIME, **extensions: str) -> CloudEvent:
+    data = body if isinstance(body, bytes) else json.dumps(body).encode()
+    shared = {**KEY.extensions(), "requesttime": TIME, **extensions}
+    return CloudEvent(name, "digits-predictor", kind, data, time, "application/json", extensions=shared)
+
+
+def request(rows: Any, name: str = "e1", **extensions: str) -> CloudEvent:
+    body = rows if isinstance(rows, bytes) else {"instances": rows}
+    return payload(REQUEST, body, name, **{REQUEST_ID: f"client-{name}", **extensions})
+
+
+def response(rows: Any, name: str = "e1", **extensions: str) -> CloudEvent:
+    body = rows if isinstance(rows, bytes) else {"predictions": rows}
+    return payload(RESPONSE, body, name, "2026-11-21T10:00:00.5Z", **{REQUEST_ID: f"client-{name}", **extensions})
+
+
+def outlier(decisions: Sequence[bool], name: str = "e1", scores: Sequence[float | None] | None = None) -> CloudEvent:
+    n = len(decisions)
+    verdict = RowVerdict(OUTLIER, scores or [1.5] * n, [0.5] * n, decisions, 3.0)
+    return verdict.event(request([[0.0]] * n, name), OUTLIERS)
+
+
+def window(first: int, end: int, drift: bool, members: Sequence[RowRange], time: str = TIME) -> CloudEvent:
+    p_value = 0.0001 if drift else 0.4
+    verdict = WindowVerdict(KEY, first, end, time, drift, p_value, 0.01, 0.2, [0.2], [p_value], members)
+    return verdict.event(DRIFTS)

@@ -1,0 +1,57 @@
+"""The metrics of verdicts: once each, bounded labels, and the present rather than the late."""
+
+from dataclasses import replace
+
+import pytest
+from events import outlier, window
+from prometheus_client import CollectorRegistry
+
+from wayside.eventing.verdict import RowRange
+from wayside.sinks.prometheus import PrometheusSink
+
+LABELS = {"namespace": "default", "service": "digits", "detector": "outlier"}
+DRIFT = {**LABELS, "detector": "drift"}
+MEMBERS = [RowRange("s", "x", 0, 1)]
+
+
+@pytest.fixture
+def registry() -> CollectorRegistry:
+    return CollectorRegistry()
+
+
+async def test_rows_are_counted_once(registry: CollectorRegistry) -> None:
+    sink = PrometheusSink(registry)
+    for _ in range(3):
+        await sink.send(outlier([True, False, True]))
+    assert registry.get_sample_value("wayside_rows_scored_total", LABELS) == 3
+    assert registry.get_sample_value("wayside_rows_flagged_total", LABELS) == 2
+    assert registry.get_sample_value("wayside_false_alarm_budget", LABELS) == 0.01
+    assert registry.get_sample_value("wayside_prometheus_events_total", {"outcome": "duplicate"}) == 2
+
+
+async def test_the_alert_follows_the_last_window(registry: CollectorRegistry) -> None:
+    sink = PrometheusSink(registry)
+    await sink.send(window(0, 10, True, MEMBERS))
+    assert registry.get_sample_value("wayside_drift_alert_open", DRIFT) == 1
+    await sink.send(window(20, 30, False, MEMBERS))
+    await sink.send(window(10, 20, True, MEMBERS))
+    assert registry.get_sample_value("wayside_drift_alert_open", DRIFT) == 0
+    assert registry.get_sample_value("wayside_drift_p_value", DRIFT) == 0.4
+    assert registry.get_sample_value("wayside_windows_total", {**DRIFT, "decision": "drift"}) == 2
+
+
+async def test_labels_are_bounded(registry: CollectorRegistry) -> None:
+    sink = PrometheusSink(registry, limit_series=2)
+    for number in range(5):
+        event = outlier([True], f"e{number}")
+        named = {**event.extensions, "inferenceservicename": f"service-{number}"}
+        await sink.send(replace(event, extensions=named))
+    other = dict.fromkeys(LABELS, "other")
+    assert registry.get_sample_value("wayside_rows_scored_total", other) == 3
+
+
+async def test_memory_of_verdicts_is_bounded(registry: CollectorRegistry) -> None:
+    sink = PrometheusSink(registry, remember=2)
+    for number in (1, 2, 3, 1):
+        await sink.send(outlier([True], f"e{number}"))
+    assert registry.get_sample_value("wayside_rows_scored_total", LABELS) == 4

@@ -1,0 +1,243 @@
+"""Records: one a row whatever the order of arrival, each event once, and nothing overwritten."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from itertools import permutations
+from pathlib import Path
+
+import pytest
+from events import outlier, request, response, window
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from wayside.eventing.errors import ConfigurationError, MalformedEvent
+from wayside.eventing.event import CloudEvent
+from wayside.eventing.identity import record_id
+from wayside.eventing.verdict import RowRange
+from wayside.sinks.record_store import Outcome, RecordStore
+from wayside.sinks.records import RecordCounts, RecordReader
+
+ROWS = [[1.0, 2.0], [3.0, 4.0]]
+WINDOW = window(0, 2, True, [RowRange("digits-predictor", "e1", 0, 2)])
+PARTS = [request(ROWS), response([7, 8]), outlier([False, True]), WINDOW]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "records.sqlite"
+
+
+@pytest.fixture
+async def store(path: Path) -> AsyncIterator[RecordStore]:
+    store = RecordStore(path)
+    await store.start()
+    yield store
+    await store.stop()
+
+
+def read(path: Path, row: int = 0) -> dict[str, object] | None:
+    reader = RecordReader(path)
+    try:
+        return reader.document(record_id("digits-predictor", "e1", row))
+    finally:
+        reader.close()
+
+
+def counts(path: Path) -> RecordCounts:
+    reader = RecordReader(path)
+    try:
+        return reader.counts()
+    finally:
+        reader.close()
+
+
+async def filled(path: Path, events: list[CloudEvent]) -> list[object]:
+    store = RecordStore(path)
+    await store.start()
+    for event in events:
+        await store.take(event)
+    await store.stop()
+    return [read(path, row) for row in (0, 1)]
+
+
+async def test_every_order_of_arrival_gives_the_same_documents(tmp_path: Path) -> None:
+    expected = await filled(tmp_path / "first.sqlite", PARTS)
+    for number, order in enumerate(permutations(PARTS)):
+        assert await filled(tmp_path / f"{number}.sqlite", list(order)) == expected
+
+
+async def test_a_document_has_seldons_shape(store: RecordStore, path: Path) -> None:
+    for event in PARTS:
+        await store.take(event)
+    document = read(path, row=1)
+    assert document is not None
+    assert document["_id"] == record_id("digits-predictor", "e1", 1)
+    head = {"RequestId": "e1", "ServingEngine": "inferenceservice", "Ce-Inferenceservicename": "digits"}
+    assert head.items() <= document.items()
+    assert document["@timestamp"] == "2026-11-21T10:00:00.000000001Z"
+    assert document["request"]["instance"] == [3.0, 4.0]  # type: ignore[index]
+    assert document["request"]["dataType"] == "tabular"  # type: ignore[index]
+    assert document["response"]["instance"] == 8  # type: ignore[index]
+    assert document["outlier"]["data"]["is_outlier"] == 1  # type: ignore[index]
+    assert document["outlier"]["meta"]["name"] == "outlier"  # type: ignore[index]
+    assert document["drift"]["data"]["is_drift"] == 1  # type: ignore[index]
+
+
+async def test_the_same_event_again_changes_nothing_and_is_counted(store: RecordStore, path: Path) -> None:
+    for event in PARTS:
+        assert await store.take(event) is Outcome.STORED
+    before = read(path)
+    for event in PARTS:
+        assert await store.take(event) is Outcome.DUPLICATE
+    assert read(path) == before
+    assert counts(path) == RecordCounts(2, 2, 0, 2, 1, 2, duplicates=4, conflicts=0)
+
+
+async def test_a_known_key_with_other_bytes_is_kept_apart(store: RecordStore, path: Path) -> None:
+    await store.take(request(ROWS))
+    before = read(path)
+    assert await store.take(request([[9.0, 9.0]])) is Outcome.CONFLICT
+    assert await store.take(request([[9.0, 9.0]])) is Outcome.DUPLICATE
+    assert read(path) == before
+    assert counts(path).conflicts == 1
+
+
+async def test_events_without_a_part_are_ignored(store: RecordStore) -> None:
+    assert await store.take(CloudEvent("1", "s", "com.example.other")) is Outcome.IGNORED
+
+
+async def test_a_request_without_a_200_is_unanswered(store: RecordStore, path: Path) -> None:
+    await store.take(request(ROWS, "e1"))
+    await store.take(request(ROWS, "e2"))
+    await store.take(response([1, 2], "e2"))
+    assert counts(path) == RecordCounts(4, 2, 2, 0, 0, 0, 0, 0)
+    reader = RecordReader(path)
+    assert set(reader.answered_request_ids()) == {("client-e2", 0), ("client-e2", 1)}
+    reader.close()
+
+
+@pytest.mark.parametrize(
+    ("body", "instance", "kind"),
+    [
+        (b'{"instances": [NaN]}', "NaN", "number"),
+        (b'{"instances": [[1e999, -1e999]]}', ["Infinity", "-Infinity"], "tabular"),
+        (b'{"instances": ["<script>alert(1)</script>"]}', "<script>alert(1)</script>", "text"),
+        (b'{"instances": [[[1, 2], [3, 4]]]}', [[1, 2], [3, 4]], "image"),
+        (b'{"instances": [{"a": 1}]}', {"a": 1}, "json"),
+        (b'{"something": "else"}', {"something": "else"}, "json"),
+        (b"plain words", "plain words", "text"),
+        (b"\xff\xfe", "//4=", "text"),
+        (b'{"instances": ["\\ud800"]}', "\ud800", "text"),
+    ],
+)
+async def test_whatever_came_is_kept_as_valid_json(
+    store: RecordStore, path: Path, body: bytes, instance: object, kind: str
+) -> None:
+    await store.take(request(body))
+    document = read(path)
+    assert document is not None
+    assert document["request"]["instance"] == instance  # type: ignore[index]
+    assert document["request"]["dataType"] == kind  # type: ignore[index]
+    json.dumps(document, allow_nan=False)
+
+
+async def test_a_large_batch_is_a_record_a_row(store: RecordStore, path: Path) -> None:
+    await store.take(request([[float(row)] for row in range(5_000)]))
+    assert counts(path).records == 5_000
+
+
+async def test_what_cannot_be_read_touches_nothing(store: RecordStore, path: Path) -> None:
+    broken = outlier([True])
+    with pytest.raises(MalformedEvent):
+        await store.take(CloudEvent(broken.id, broken.source, broken.type, b"{}", broken.time))
+    with pytest.raises(MalformedEvent, match="time"):
+        await store.take(CloudEvent("1", "s", PARTS[0].type, b"{}"))
+    assert counts(path) == RecordCounts(0, 0, 0, 0, 0, 0, 0, 0)
+
+
+async def test_rates_flagged_windows_and_alerts(store: RecordStore, path: Path) -> None:
+    for event in [*PARTS, window(2, 4, False, [RowRange("s", "x", 0, 2)], "2026-11-21T10:00:09Z")]:
+        await store.take(event)
+    reader = RecordReader(path)
+    rate = reader.rates()[0]
+    assert (rate.detector, rate.alpha, rate.threshold, rate.scored, rate.flagged) == ("outlier", 0.01, 3.0, 2, 1)
+    assert reader.rates(since="2026-11-21T10:00:01Z") == []
+    assert [document["_id"] for document in reader.flagged(10)] == [record_id("digits-predictor", "e1", 1)]
+    assert [(row.first, row.is_drift) for row in reader.windows(10)] == [(2, False), (0, True)]
+    alert = reader.alerts(10)[0]
+    assert (alert.resolved, alert.windows) == ("2026-11-21T10:00:09.000000000Z", 1)
+    reader.close()
+
+
+async def test_pruning_forgets_what_is_old_alone(store: RecordStore, path: Path) -> None:
+    for event in PARTS:
+        await store.take(event)
+    await store.prune("2026-11-21T10:00:00.000000001Z")
+    assert counts(path).records == 2
+    await store.prune("2026-11-21T10:00:01Z")
+    assert counts(path).records == counts(path).scored == 0
+
+
+async def test_a_file_of_another_kind_is_an_error(path: Path) -> None:
+    path.write_text("not a database, but long enough to be looked at " * 20)
+    with pytest.raises(ConfigurationError, match=r"records\.sqlite"):
+        await RecordStore(path).start()
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.lists(st.integers(0, 3), min_size=4, max_size=12))
+def test_any_sequence_with_repeats_gives_the_same_records(
+    tmp_path_factory: pytest.TempPathFactory, order: list[int]
+) -> None:
+    import asyncio
+
+    sequence = [PARTS[number] for number in [*order, 0, 1, 2, 3]]
+    folder = tmp_path_factory.mktemp("records")
+    plain, repeated = folder / "plain.sqlite", folder / "repeated.sqlite"
+    assert asyncio.run(filled(repeated, sequence)) == asyncio.run(filled(plain, PARTS))
+
+
+WRITER = """
+import asyncio, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[2])
+from events import request, response
+from wayside.sinks.record_store import RecordStore
+async def main():
+    store = RecordStore(Path(sys.argv[1]))
+    await store.start()
+    for number in range(100_000):
+        await store.take(request([[1.0]], f"e{number}"))
+        await store.take(response([1], f"e{number}"))
+        print(number, flush=True)
+asyncio.run(main())
+"""
+
+
+async def test_what_was_acknowledged_survives_kill_9(path: Path) -> None:
+    folder = str(Path(__file__).parent)
+    writer = subprocess.Popen([sys.executable, "-c", WRITER, str(path), folder], stdout=subprocess.PIPE, text=True)
+    assert writer.stdout is not None
+    last = 0
+    for line in writer.stdout:
+        last = int(line)
+        if last > 150:
+            os.kill(writer.pid, signal.SIGKILL)
+    writer.wait()
+    writer.stdout.close()
+    store = RecordStore(path)
+    await store.start()
+    assert counts(path).answered >= last + 1
+    again = [
+        make([[1.0]] if make is request else [1], f"e{n}") for n in range(last + 10) for make in (request, response)
+    ]
+    random.Random(1).shuffle(again)
+    for event in again:
+        await store.take(event)
+    await store.stop()
+    assert counts(path).answered == counts(path).records == last + 10
