@@ -1,16 +1,16 @@
 """Delivers the events of one Trigger: so many at once, each until it is settled.
 
 Invariant: a delivery leaves the store only when the subscriber, or the dead-letter sink, has the event, or when it is
-kept as a dead letter. Whatever else happens, crash included, it is delivered again. Lanes share nothing but the store,
-so that a subscriber that fails or hangs delays no other.
+kept as a dead letter. Whatever else happens, a crash included, it is delivered again. Lanes share nothing but the
+store, so that a subscriber that fails or hangs delays no other.
 """
 
 import asyncio
-import heapq
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from wayside.eventing.broker.backlog import Backlog, Turn
 from wayside.eventing.broker.delivery import Outcome, backoff_s, classify, retry_after_s
 from wayside.eventing.broker.manifests import Trigger
 from wayside.eventing.broker.names import TriggerName
@@ -19,7 +19,6 @@ from wayside.eventing.broker.store import BrokerStore
 from wayside.eventing.broker.tables import Waiting
 from wayside.eventing.broker.wire import (
     BAD_REPLY,
-    UNREACHABLE,
     BadReply,
     Failure,
     dead_letter_request,
@@ -28,14 +27,12 @@ from wayside.eventing.broker.wire import (
     subscriber_request,
 )
 from wayside.eventing.clock import Clock
-from wayside.eventing.http.client import HttpClient, Unreachable
-from wayside.eventing.http.message import Response
+from wayside.eventing.http.client import HttpClient, Unreachable, Url
+from wayside.eventing.http.message import Headers, Response
 from wayside.eventing.sink import SinkUnavailable
 
 log = logging.getLogger("wayside.broker")
 Wake = Callable[[Iterable[TriggerName]], None]
-_PAGE_ROWS = 128
-_RETRY_LIMIT = 1024
 _LONGEST_PAUSE_S = 30.0
 
 
@@ -51,190 +48,148 @@ class Surroundings:
 
 
 @dataclass(frozen=True, slots=True)
-class _Failed:
-    """An attempt that may go better later."""
+class _Again:
+    """The delivery is due again after `pause_s`, and `attempts` count as made."""
 
-    failure: Failure
+    attempts: int
+    pause_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Attempt:
+    """How an attempt at the subscriber ended: without `failure` it is delivered and settled."""
+
+    failure: Failure | None = None
+    retry: bool = False
     retry_after_s: float = 0.0
 
 
 class Lane:
-    """One Trigger's deliveries, `in_flight` at once. At most a page of events and those in flight are in memory.
+    """One Trigger's deliveries, `in_flight` at once.
 
-    A delivery that waits for its next attempt gives up its place, so that one bad event does not hold the others;
-    once very many wait for theirs, no new ones are begun.
+    A delivery that waits for its next attempt gives up its place, so that one bad event does not hold up the others.
     """
 
     def __init__(self, trigger: Trigger, surroundings: Surroundings, in_flight: int) -> None:
         self._trigger = trigger
-        self._store = surroundings.store
-        self._router = surroundings.router
-        self._client = surroundings.client
-        self._clock = surroundings.clock
-        self._wake_lanes = surroundings.wake
+        self._around = surroundings
         self._slots = asyncio.Semaphore(in_flight)
-        self._changed = asyncio.Event()
+        self._backlog = Backlog(surroundings.store, surroundings.store.key(trigger.name))
         self._closing = False
-        self._cursor = 0
-        self._retries: list[tuple[float, int]] = []
-        self._attempts: dict[int, int] = {}
 
     def wake(self) -> None:
-        """Something changed: look into the store."""
-        self._changed.set()
+        """The store has something new for this Trigger."""
+        self._backlog.wake()
 
     def close(self) -> None:
         """Begin no further delivery; `run` returns once those in flight have ended."""
         self._closing = True
-        self._changed.set()
+        self._backlog.wake()
 
     async def run(self) -> None:
         """Deliver until `close`. What waits in the store from before comes first."""
-        key = self._store.key(self._trigger.name)
         async with asyncio.TaskGroup() as group:
             while not self._closing:
-                for waiting in await self._next_page(key):
+                for turn in await self._next_turns():
                     await self._slots.acquire()
                     if self._closing:
                         return
-                    group.create_task(self._hold_slot(waiting))
+                    group.create_task(self._take(turn))
 
-    # what to deliver next
-
-    async def _next_page(self, key: int) -> list[Waiting]:
-        """Deliveries to begin now; empty where nothing came before the lane was woken or a retry fell due."""
-        self._changed.clear()
-        due = self._take_due()
-        if due:
-            return await self._load_due(key, due)
-        if len(self._retries) < _RETRY_LIMIT:
-            page = await self._store.page(key, self._cursor, _PAGE_ROWS)
-            if page:
-                self._cursor = page[-1].seq
-                return page
-        await self._wait_for_change()
-        return []
-
-    def _take_due(self) -> list[int]:
-        now = asyncio.get_running_loop().time()
-        due: list[int] = []
-        while self._retries and self._retries[0][0] <= now and len(due) < _PAGE_ROWS:
-            due.append(heapq.heappop(self._retries)[1])
-        return due
-
-    async def _load_due(self, key: int, due: list[int]) -> list[Waiting]:
-        loaded = await self._store.some(key, due)
-        for seq in set(due) - {waiting.seq for waiting in loaded}:
-            heapq.heappush(self._retries, (0.0, seq))  # no room for it in this page
-        return loaded
-
-    async def _wait_for_change(self) -> None:
-        now = asyncio.get_running_loop().time()
-        wait_s = self._retries[0][0] - now if self._retries else None
+    async def _next_turns(self) -> list[Turn]:
         try:
-            async with asyncio.timeout(wait_s):
-                await self._changed.wait()
-        except TimeoutError:
-            return
-
-    def _try_later(self, waiting: Waiting, pause_s: float) -> None:
-        heapq.heappush(self._retries, (asyncio.get_running_loop().time() + pause_s, waiting.seq))
-        self._changed.set()
-
-    # one delivery
-
-    async def _hold_slot(self, waiting: Waiting) -> None:
-        attempts = self._attempts.pop(waiting.seq, 0) + 1
-        try:
-            pause_s = await self._attempt(waiting, attempts)
+            return await self._backlog.next_turns()
         except SinkUnavailable as exc:
-            log.warning("%s: a delivery cannot be settled, it is made again: %s", self._trigger.name, exc)
-            pause_s = exc.retry_after_s or _LONGEST_PAUSE_S
+            log.warning("%s: waits for the store: %s", self._trigger.name, exc)
+            await asyncio.sleep(exc.retry_after_s or _LONGEST_PAUSE_S)
+            return []
+
+    async def _take(self, turn: Turn) -> None:
+        try:
+            again = await self._deliver(turn.waiting, turn.attempt)
+        except SinkUnavailable as exc:
+            log.warning("%s: a delivery cannot be settled and is made again: %s", self._trigger.name, exc)
+            again = _Again(turn.attempt, exc.retry_after_s or _LONGEST_PAUSE_S)
         except Exception:  # the edge of a delivery's task: nothing one event does may stop the lane
-            log.exception("%s: delivery of event %d failed", self._trigger.name, waiting.seq)
-            pause_s = _LONGEST_PAUSE_S
+            log.exception("%s: delivery of event %d failed", self._trigger.name, turn.waiting.seq)
+            again = _Again(turn.attempt, _LONGEST_PAUSE_S)
         finally:
             self._slots.release()
-        if pause_s is not None:
-            self._attempts[waiting.seq] = attempts
-            self._try_later(waiting, pause_s)
+        if again is not None:
+            self._backlog.put_off(turn, again.attempts, again.pause_s)
 
-    async def _attempt(self, waiting: Waiting, attempts: int) -> float | None:
-        """One attempt; seconds until the next one, or None where the delivery is settled."""
+    async def _deliver(self, waiting: Waiting, attempt: int) -> _Again | None:
+        """One attempt, at the subscriber or at the dead-letter sink; None where the delivery is settled."""
         if waiting.failure is not None:
-            return await self._tell_dead_letter_sink(waiting, waiting.failure, attempts)
-        failed = await self._tell_subscriber(waiting, attempts)
-        if failed is None:
+            return await self._tell_dead_letter_sink(waiting, waiting.failure, attempt)
+        ended = await self._tell_subscriber(waiting, attempt)
+        if ended.failure is None:
             return None
         spec = self._trigger.delivery
-        if isinstance(failed, _Failed):
-            if attempts <= spec.retry:
-                return backoff_s(attempts, spec, failed.retry_after_s)
-            failed = failed.failure
-        return await self._bury(waiting, failed, attempts)
+        if ended.retry and attempt <= spec.retry:
+            return _Again(attempt, backoff_s(attempt, spec, ended.retry_after_s))
+        return await self._bury(waiting, ended.failure, attempt)
 
-    async def _tell_subscriber(self, waiting: Waiting, attempts: int) -> _Failed | Failure | None:
-        """None: delivered and settled. `_Failed`: try again. `Failure`: it is of no use."""
+    async def _tell_subscriber(self, waiting: Waiting, attempt: int) -> _Attempt:
         spec = self._trigger.delivery
         headers, body = subscriber_request(waiting.event, waiting.forwards, spec.structured)
-        url = self._trigger.subscriber
         try:
-            response = await self._client.send(b"POST", url, headers, body, timeout_s=spec.timeout_s)
-            outcome = classify(response.status)
-            if outcome is Outcome.DELIVERED:
-                await self._settle(waiting, attempts, self._route_reply(waiting, response))
-                return None
+            response = await self._post(self._trigger.subscriber, headers, body)
         except Unreachable as exc:
-            return _Failed(Failure(UNREACHABLE, str(exc), str(exc).encode()[:_ERROR_TEXT_BYTES]))
+            return _Attempt(Failure.unreachable(exc), retry=True)
+        outcome = classify(response.status)
+        if outcome is Outcome.DELIVERED:
+            return await self._settle(waiting, attempt, response)
+        asked_s = retry_after_s(response.status, response.header(b"retry-after"), self._around.clock.time_ns())
+        return _Attempt(Failure.of(response), outcome is Outcome.RETRY, asked_s)
+
+    async def _settle(self, waiting: Waiting, attempt: int, response: Response) -> _Attempt:
+        """Store the reply and the delivery's end in one transaction, then pass the reply on."""
+        try:
+            reply = self._route_reply(waiting, response)
         except BadReply as exc:
-            return _Failed(Failure(BAD_REPLY, str(exc), response.body[:_ERROR_TEXT_BYTES]))
+            return _Attempt(Failure.of(response, BAD_REPLY, str(exc)), retry=True)
         except TtlSpent as exc:
-            return Failure(400, f"its reply was refused: {exc}")
-        failure = Failure.of(response)
-        if outcome is Outcome.PERMANENT:
-            return failure
-        return _Failed(
-            failure, retry_after_s(response.status, response.header(b"retry-after"), self._clock.time_ns())
-        )
+            return _Attempt(Failure.of(response, 400, f"its reply was refused: {exc}"))
+        await self._around.store.settle(waiting, attempt, reply)
+        if reply is not None:
+            self._around.wake(reply.matched)
+        return _Attempt()
 
     def _route_reply(self, waiting: Waiting, response: Response) -> Arrival | None:
         reply = read_reply(response, waiting.ttl)
         if reply is None:
             return None
-        return self._router.route(self._trigger.broker, reply, forwarded(response.headers))
+        return self._around.router.route(self._trigger.broker, reply, forwarded(response.headers))
 
-    async def _settle(self, waiting: Waiting, attempts: int, reply: Arrival | None) -> None:
-        await self._store.settle(waiting, attempts, reply)
-        if reply is not None:
-            self._wake_lanes(reply.matched)
-
-    async def _bury(self, waiting: Waiting, failure: Failure, attempts: int) -> float | None:
+    async def _bury(self, waiting: Waiting, failure: Failure, attempt: int) -> _Again | None:
         log.warning(
             "%s: event %s of %s is a dead letter after %d attempts: %s",
-            *(self._trigger.name, waiting.event.id, waiting.event.source, attempts, failure.reason),
+            *(self._trigger.name, waiting.event.id, waiting.event.source, attempt, failure.reason),
         )
         if self._trigger.delivery.dead_letter_sink is None:
-            await self._store.keep_dead_letter(waiting, failure, attempts)
+            await self._around.store.keep_dead_letter(waiting, failure, attempt)
             return None
-        await self._store.give_up(waiting, failure, attempts)
-        return 0.0
+        await self._around.store.give_up(waiting, failure, attempt)
+        return _Again(attempts=0, pause_s=0.0)
 
-    async def _tell_dead_letter_sink(self, waiting: Waiting, failure: Failure, attempts: int) -> float | None:
+    async def _tell_dead_letter_sink(self, waiting: Waiting, failure: Failure, attempt: int) -> _Again | None:
         spec = self._trigger.delivery
-        if spec.dead_letter_sink is None:  # the manifests named one when the delivery was given up
-            await self._store.keep_dead_letter(waiting, failure, 0)
+        if spec.dead_letter_sink is None:  # an earlier manifest named one
+            await self._around.store.keep_dead_letter(waiting, failure, 0)
             return None
         headers, body = dead_letter_request(waiting.event, self._trigger.subscriber.text, failure)
         try:
-            response = await self._client.send(
-                b"POST", spec.dead_letter_sink, headers, body, timeout_s=spec.timeout_s
-            )
+            response = await self._post(spec.dead_letter_sink, headers, body)
+            problem = f"answered {response.status}"
             if classify(response.status) is Outcome.DELIVERED:
-                await self._store.settle_dead_lettered(waiting)
+                await self._around.store.settle_dead_lettered(waiting)
                 return None
-            reason = f"answered {response.status}"
         except Unreachable as exc:
-            reason = str(exc)
-        pause_s = min(backoff_s(attempts, spec), _LONGEST_PAUSE_S)
-        log.warning("%s: the dead-letter sink failed, again in %.1f s: %s", self._trigger.name, pause_s, reason)
-        return pause_s
+            problem = str(exc)
+        pause_s = min(backoff_s(attempt, spec), _LONGEST_PAUSE_S)
+        log.warning("%s: the dead-letter sink failed, again in %.1f s: %s", self._trigger.name, pause_s, problem)
+        return _Again(attempt, pause_s)
+
+    async def _post(self, url: Url, headers: Headers, body: bytes) -> Response:
+        return await self._around.client.send(b"POST", url, headers, body, timeout_s=self._trigger.delivery.timeout_s)

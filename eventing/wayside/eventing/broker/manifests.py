@@ -169,7 +169,9 @@ def _attributes(spec: Fields) -> dict[str, str]:
         return {}
     for name, value in attributes.values.items():
         if not isinstance(name, str) or not is_attribute_name(name):
-            attributes.fail(str(name), "is no attribute's name: a lower-case letter, then lower-case letters and digits")
+            attributes.fail(
+                str(name), "is no attribute's name: a lower-case letter, then lower-case letters and digits"
+            )
         if not isinstance(value, str):
             attributes.fail(name, f"must be text, not {value!r}; put it in quotes")
     return dict(attributes.values)

@@ -3,7 +3,6 @@
 Invariant: pure, and fixed at start. The TTL is lowered before an event is kept, and hidden from filters.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from wayside.eventing.broker.filters import matches
@@ -34,10 +33,9 @@ class Router:
     """The brokers, each with its Triggers."""
 
     def __init__(self, manifests: Manifests) -> None:
-        by_broker: dict[BrokerName, list[Trigger]] = {name: [] for name in manifests.brokers}
+        self._triggers: dict[BrokerName, list[Trigger]] = {name: [] for name in manifests.brokers}
         for trigger in manifests.triggers:
-            by_broker[trigger.broker].append(trigger)
-        self._triggers: Mapping[BrokerName, list[Trigger]] = by_broker
+            self._triggers[trigger.broker].append(trigger)
 
     def knows(self, broker: BrokerName) -> bool:
         return broker in self._triggers

@@ -126,15 +126,19 @@ class BrokerStore:
 
     async def page(self, trigger: int, after: int, limit_rows: int) -> list[Waiting]:
         """The oldest waiting deliveries of a Trigger past number `after`, bounded in bytes too."""
-        return await self._database.read(
+        return await self._read(
             lambda connection: tables.read_page(connection, trigger, after, limit_rows, _PAGE_BYTES)
         )
 
     async def some(self, trigger: int, seqs: Sequence[int]) -> list[Waiting]:
         """Those of these deliveries that still wait; where their bytes are many, only the first of them."""
-        return await self._database.read(
-            lambda connection: tables.read_some(connection, trigger, seqs, _PAGE_BYTES)
-        )
+        return await self._read(lambda connection: tables.read_some(connection, trigger, seqs, _PAGE_BYTES))
+
+    async def _read(self, work: Callable[[sqlite3.Connection], R]) -> R:
+        try:
+            return await self._database.read(work)
+        except sqlite3.Error as exc:
+            raise SinkUnavailable(f"the store cannot be read: {exc}", _FULL_RETRY_AFTER_S) from exc
 
     async def settle(self, waiting: Waiting, attempts: int, reply: Arrival | None = None) -> None:
         """The subscriber has the event; its reply is kept in the same transaction. Raises `SinkUnavailable`."""
@@ -183,7 +187,8 @@ class BrokerStore:
         ).fetchall()
         self._view.execute("COMMIT")
         active = set(self._names)
-        return Counts(*totals, tuple(TriggerCounts(*row, active=TriggerName(*row[:3]) in active) for row in rows))
+        triggers = tuple(TriggerCounts(*(*row, TriggerName(*row[:3]) in active)) for row in rows)
+        return Counts(*(*totals, triggers))
 
     def dead_letters(self) -> Mapping[str, Any]:
         """The newest dead letters that the broker keeps, without their data."""

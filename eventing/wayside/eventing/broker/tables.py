@@ -123,9 +123,7 @@ def read_page(
     return _read_up_to(rows, limit_bytes)
 
 
-def read_some(
-    connection: sqlite3.Connection, trigger: int, seqs: Sequence[int], limit_bytes: int
-) -> list[Waiting]:
+def read_some(connection: sqlite3.Connection, trigger: int, seqs: Sequence[int], limit_bytes: int) -> list[Waiting]:
     """Those of these deliveries that still wait, in order; the one that goes over the bytes is the last."""
     chosen = "AND d.seq IN (SELECT value FROM json_each(?)) ORDER BY d.seq"
     return _read_up_to(connection.execute(f"{_SELECT_WAITING} {chosen}", (trigger, json.dumps(seqs))), limit_bytes)
@@ -223,5 +221,3 @@ def _dump_headers(headers: Headers) -> str:
 
 def _load_headers(text: str) -> Headers:
     return [(name.encode("latin-1"), value.encode("latin-1")) for name, value in json.loads(text)]
-
-

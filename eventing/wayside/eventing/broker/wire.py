@@ -19,7 +19,7 @@ _FORWARDED = frozenset((b"x-request-id", b"retry-after"))
 _FORWARDED_PREFIXES = (b"knative-", b"x-b3-")
 _PREFER_REPLY = (b"prefer", b"reply")
 BAD_REPLY = 502
-UNREACHABLE = 500
+_UNREACHABLE = 500
 _ERROR_DATA_BYTES = 768  # 1024 characters as base64
 
 
@@ -32,9 +32,15 @@ class Failure:
     response: bytes = b""
 
     @classmethod
-    def of(cls, response: Response) -> "Failure":
-        """From an answer that is not a 2xx."""
-        return cls(response.status, f"answered {response.status}", response.body[:_ERROR_DATA_BYTES])
+    def of(cls, response: Response, code: int | None = None, reason: str | None = None) -> "Failure":
+        """From an answer; where it is a 2xx and yet no success, with the code and reason that say so."""
+        code = response.status if code is None else code
+        return cls(code, reason or f"answered {code}", response.body[:_ERROR_DATA_BYTES])
+
+    @classmethod
+    def unreachable(cls, cause: Exception) -> "Failure":
+        """No answer came."""
+        return cls(_UNREACHABLE, str(cause), str(cause).encode()[:_ERROR_DATA_BYTES])
 
 
 class BadReply(MalformedEvent):

@@ -56,7 +56,8 @@ class Database:
             except (sqlite3.Error, OSError) as exc:
                 raise ConfigurationError(f"cannot open the store {self.path}: {exc}") from exc
             opened.pop_all()
-        self._thread = threading.Thread(target=self._write_groups, args=(writer,), name=f"db-{self.path.stem}")
+        name = f"db-{self.path.stem}"
+        self._thread = threading.Thread(target=self._write_groups, args=(writer,), name=name, daemon=True)
         self._thread.start()
 
     async def stop(self) -> None:
@@ -106,7 +107,7 @@ class Database:
             running = group[-1] is not None
             jobs = [job for job in group if job is not None]
             if jobs:
-                _settle(jobs[0].done.get_loop(), jobs, _commit(connection, jobs))
+                _settle(jobs, _commit(connection, jobs))
         connection.close()
 
     def _next_group(self) -> "list[_Job | None]":
@@ -157,15 +158,19 @@ def _attempt(connection: sqlite3.Connection, work: Work[Any]) -> Any:
     return outcome
 
 
-def _settle(loop: asyncio.AbstractEventLoop, jobs: list[_Job], outcomes: list[Any]) -> None:
-    def deliver() -> None:
-        for job, outcome in zip(jobs, outcomes, strict=True):
-            if job.done.done():
-                continue
-            if isinstance(outcome, Exception):
-                job.done.set_exception(outcome)
-            else:
-                job.done.set_result(outcome)
+def _settle(jobs: list[_Job], outcomes: list[Any]) -> None:
+    """Hand each outcome over in its caller's loop; a loop that was closed meanwhile keeps nothing from the others."""
+    settled = list(zip(jobs, outcomes, strict=True))
+    for loop in {job.done.get_loop() for job in jobs}:
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits
+            loop.call_soon_threadsafe(_deliver, [pair for pair in settled if pair[0].done.get_loop() is loop])
 
-    with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits
-        loop.call_soon_threadsafe(deliver)
+
+def _deliver(settled: list[tuple[_Job, Any]]) -> None:
+    for job, outcome in settled:
+        if job.done.done():
+            continue
+        if isinstance(outcome, Exception):
+            job.done.set_exception(outcome)
+        else:
+            job.done.set_result(outcome)

@@ -1,0 +1,156 @@
+"""Copies of bodies, and the events made from them.
+
+Invariant: a copy never grows past its bounds, and what goes over them is no event at all, never a part of one. An
+event's id is ours; what a client sends as an id travels in extensions.
+"""
+
+import json
+from dataclasses import dataclass
+
+from wayside.eventing.clock import format_time
+from wayside.eventing.event import CloudEvent
+from wayside.eventing.http.message import Headers, find
+from wayside.eventing.identity import client_text
+from wayside.eventing.vocabulary import (
+    ANNOTATIONS,
+    CLIENT_EVENT_ID,
+    METADATA,
+    RECORDED_TIME,
+    REQUEST,
+    REQUEST_ID,
+    REQUEST_TIME,
+    RESPONSE,
+)
+from wayside.logger.settings import Identity
+
+CONTENT_ENCODING = "contentencoding"
+
+
+class CaptureBudget:
+    """How many bytes may lie in unfinished copies, over all connections."""
+
+    def __init__(self, limit_bytes: int) -> None:
+        self._limit_bytes = limit_bytes
+        self.used_bytes = 0
+
+    def take(self, size: int) -> bool:
+        """Reserve bytes, or return False where there is no room."""
+        if self.used_bytes + size > self._limit_bytes:
+            return False
+        self.used_bytes += size
+        return True
+
+    def give_back(self, size: int) -> None:
+        self.used_bytes -= size
+
+
+class BodyCopy:
+    """The copy of one body. `overflowed` is True once it went over a bound, and the copy is empty from then on."""
+
+    def __init__(self, limit_bytes: int, budget: CaptureBudget) -> None:
+        self._limit_bytes = limit_bytes
+        self._budget = budget
+        self._chunks: list[bytes] = []
+        self._size = 0
+        self.overflowed = False
+
+    def add(self, data: bytes) -> None:
+        """Copy a piece of the body; never raises."""
+        if self.overflowed:
+            return
+        if self._size + len(data) > self._limit_bytes or not self._budget.take(len(data)):
+            self.overflowed = True
+            self.release()
+            return
+        self._size += len(data)
+        self._chunks.append(data)
+
+    def take(self) -> bytes:
+        """The whole body; the copy is empty afterwards."""
+        body = b"".join(self._chunks)
+        self.release()
+        return body
+
+    def release(self) -> None:
+        """Forget the copy. May be called twice."""
+        self._budget.give_back(self._size)
+        self._chunks.clear()
+        self._size = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Inference:
+    """What the events of one request share: the minted id, when the request came (ns), and its own headers."""
+
+    id: str
+    time_ns: int
+    headers: Headers
+
+
+class EventFactory:
+    """Builds the events of one logger. `metadata_headers` are lower-case names of headers that travel as metadata."""
+
+    def __init__(self, identity: Identity, metadata_headers: frozenset[str]) -> None:
+        self._identity = identity
+        self._metadata_names = metadata_headers
+        self._shared = identity.service.extensions()
+        if identity.annotations:
+            self._shared[ANNOTATIONS] = json.dumps(dict(identity.annotations), separators=(",", ":"))
+
+    def request(self, inference: Inference, body: bytes, recorded_ns: int) -> CloudEvent:
+        """The event of a request whose body arrived whole."""
+        return self._event(REQUEST, inference, inference.time_ns, recorded_ns, inference.headers, body, {})
+
+    def response(self, inference: Inference, headers: Headers, body: bytes, end_ns: int) -> CloudEvent:
+        """The event of a 200 whose body went out whole at `end_ns`."""
+        times = {REQUEST_TIME: format_time(inference.time_ns)}
+        return self._event(RESPONSE, inference, end_ns, end_ns, headers, body, times)
+
+    def _event(
+        self,
+        kind: str,
+        inference: Inference,
+        time_ns: int,
+        recorded_ns: int,
+        headers: Headers,
+        body: bytes,
+        extensions: dict[str, str],
+    ) -> CloudEvent:
+        content_type = find(headers, b"content-type")
+        encoding = find(headers, b"content-encoding")
+        if encoding:
+            extensions[CONTENT_ENCODING] = client_text(encoding.decode("latin-1"))
+        return CloudEvent(
+            id=inference.id,
+            source=self._identity.source,
+            type=kind,
+            time=format_time(time_ns),
+            datacontenttype=client_text(content_type.decode("latin-1")) if content_type else None,
+            data=body,
+            extensions={
+                **self._shared,
+                RECORDED_TIME: format_time(recorded_ns),
+                METADATA: self._metadata(inference.headers),
+                **_client_ids(inference.headers),
+                **extensions,
+            },
+        )
+
+    def _metadata(self, headers: Headers) -> str:
+        if not self._metadata_names:
+            return "{}"
+        kept: dict[str, list[str]] = {}
+        for name, value in headers:
+            if name.decode("latin-1") in self._metadata_names:
+                kept.setdefault(canonical(name), []).append(value.decode("latin-1"))
+        return json.dumps(kept, separators=(",", ":"))
+
+
+def _client_ids(headers: Headers) -> dict[str, str]:
+    sent = {CLIENT_EVENT_ID: find(headers, b"ce-id"), REQUEST_ID: find(headers, b"x-request-id")}
+    return {name: client_text(value.decode("latin-1")) for name, value in sent.items() if value}
+
+
+def canonical(name: bytes) -> str:
+    """A header name as Go writes it: X-Request-Id."""
+    return "-".join(part.capitalize() for part in name.decode("latin-1").split("-"))

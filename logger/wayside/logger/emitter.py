@@ -1,0 +1,134 @@
+"""Posts captured events to the log url: a bounded queue, a few connections, retries for as long as there is room.
+
+Invariant: `offer` never waits. Every event that was offered is sent, or dropped under a reason that is counted, or is
+still on its way; an event is tried again until it is accepted, refused for good, or the logger's time to stop is over.
+"""
+
+import asyncio
+import logging
+import random
+import ssl
+from contextlib import suppress
+from typing import cast
+
+from wayside.eventing.errors import ConfigurationError
+from wayside.eventing.event import CloudEvent
+from wayside.eventing.http.client import HttpClient
+from wayside.eventing.http.event_sink import HttpEventSink
+from wayside.eventing.queue import BoundedQueue
+from wayside.eventing.sink import EventRefused, Sink, SinkUnavailable
+from wayside.eventing.vocabulary import REQUEST
+from wayside.logger.metrics import LoggerMetrics
+from wayside.logger.settings import Delivery
+
+log = logging.getLogger("wayside.logger")
+_BACKOFF_S = (0.1, 5.0)
+# what an event takes besides its data: attributes, headers, objects
+_OVERHEAD_BYTES = 2048
+
+
+def kind_of(event: CloudEvent) -> str:
+    """The `kind` label of an event's metrics."""
+    return "request" if event.type == REQUEST else "response"
+
+
+class Emitter:
+    """Sends what it is offered to `sink` by `workers` tasks. `stop` flushes until its deadline."""
+
+    def __init__(self, sink: Sink, delivery: Delivery, metrics: LoggerMetrics) -> None:
+        self._sink = sink
+        self._workers = delivery.workers
+        self._queue: BoundedQueue[CloudEvent] = BoundedQueue(delivery.queue_events, delivery.queue_bytes)
+        self._metrics = metrics
+        self._tasks: list[asyncio.Task[None]] = []
+        self._refused = 0
+        metrics.watch(cast("BoundedQueue[object]", self._queue))
+
+    async def start(self) -> None:
+        await self._sink.start()
+        self._tasks = [asyncio.create_task(self._work()) for _ in range(self._workers)]
+
+    async def stop(self, grace_s: float = 0.0) -> None:
+        """Take no more events, send what waits for at most `grace_s` seconds, and count the rest as dropped."""
+        self._queue.close()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=grace_s)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks = []
+        await self._drop_rest()
+        await self._sink.stop()
+
+    def offer(self, event: CloudEvent) -> None:
+        """Queue an event, or drop and count it where there is no room."""
+        kind = kind_of(event)
+        self._metrics.captured.labels(kind).inc()
+        if not self._queue.offer(event, len(event.data) + _OVERHEAD_BYTES):
+            self._metrics.dropped.labels(kind, "queue_full").inc()
+
+    def drop(self, kind: str, reason: str) -> None:
+        """Count an event that could not even be made."""
+        self._metrics.captured.labels(kind).inc()
+        self._metrics.dropped.labels(kind, reason).inc()
+
+    async def _work(self) -> None:
+        while (event := await self._queue.wait_take()) is not None:
+            try:
+                await self._send(event)
+            except asyncio.CancelledError:
+                self._metrics.dropped.labels(kind_of(event), "shutdown").inc()
+                raise
+
+    async def _send(self, event: CloudEvent) -> None:
+        pause_s = _BACKOFF_S[0]
+        while True:
+            try:
+                await self._sink.send(event)
+            except SinkUnavailable as exc:
+                self._metrics.attempts.labels("unavailable").inc()
+                await asyncio.sleep(max(exc.retry_after_s or 0.0, pause_s * random.uniform(0.5, 1.0)))
+                pause_s = min(2 * pause_s, _BACKOFF_S[1])
+            except EventRefused as exc:
+                return self._refuse(event, exc)
+            else:
+                self._metrics.attempts.labels("accepted").inc()
+                self._metrics.sent.labels(kind_of(event)).inc()
+                return
+
+    def _refuse(self, event: CloudEvent, reason: EventRefused) -> None:
+        self._metrics.attempts.labels("refused").inc()
+        self._metrics.dropped.labels(kind_of(event), "refused").inc()
+        self._refused += 1
+        if self._refused & (self._refused - 1) == 0:  # the 1st, 2nd, 4th, 8th, …: told, and never a flood
+            log.warning("%d events were refused and dropped, the last because %s", self._refused, reason)
+
+    async def _drop_rest(self) -> None:
+        rest = 0
+        while (event := await self._queue.wait_take()) is not None:
+            self._metrics.dropped.labels(kind_of(event), "shutdown").inc()
+            rest += 1
+        if rest:
+            log.warning("stopped with %d events unsent; they are dropped", rest)
+
+
+def http_sink(delivery: Delivery) -> HttpEventSink:
+    """The sink for a log url. Raises `ConfigurationError` for a bad URL or a CA file that cannot be read."""
+    client = HttpClient(idle_limit=delivery.workers, tls=_tls(delivery))
+    return HttpEventSink(delivery.url, delivery.timeout_s, client)
+
+
+def _tls(delivery: Delivery) -> ssl.SSLContext | None:
+    if not delivery.url.startswith("https:"):
+        return None
+    try:
+        # as KServe's agent does, a CA file that is not mounted means the system's own trust
+        context = ssl.create_default_context(cafile=delivery.ca_file if delivery.ca_file.exists() else None)
+    except (OSError, ssl.SSLError) as exc:
+        raise ConfigurationError(f"cannot read the CA file {delivery.ca_file}: {exc}") from exc
+    if delivery.tls_skip_verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    with suppress(NotImplementedError):
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return context
