@@ -1,4 +1,4 @@
-"""What the detector tests share: fitted artifacts, request events, services on free ports, and waiting for a condition."""
+"""What the detector tests share: fitted artifacts, request events, services on free ports, waiting for a condition."""
 
 import asyncio
 import json

@@ -182,24 +182,26 @@ async def test_a_stopped_store_starts_again(database: Database) -> None:
     assert await database.read(_numbers) == [1, 2]
 
 
-def test_the_writer_outlives_the_loop_that_asked(tmp_path: Path) -> None:
+def test_the_writer_outlives_a_loop_that_asked(tmp_path: Path) -> None:
     database = Database(tmp_path / "store.db", _SCHEMA)
+    gate = threading.Event()
 
     async def ask_and_leave() -> None:
         await database.start()
-        gate = threading.Event()
-        asyncio.get_running_loop().call_soon(gate.set)
-        asyncio.ensure_future(database.write(lambda _: gate.wait(_PATIENCE_S)))  # noqa: RUF006  # nobody waits for it
+        asked = [asyncio.create_task(database.write(work)) for work in (lambda _: gate.wait(_PATIENCE_S), _insert(1))]
         await asyncio.sleep(0)
+        assert not any(task.done() for task in asked)
 
-    asyncio.run(ask_and_leave())
-
-    async def go_on() -> None:
-        await database.write(_insert(1))
+    async def ask_and_stay() -> None:
+        asked = asyncio.create_task(database.write(_insert(2)))
+        await asyncio.sleep(0)
+        gate.set()
+        assert await asked == 2
         await database.stop()
 
-    asyncio.run(go_on())
-    assert _on_disk(database.path) == [1]
+    asyncio.run(ask_and_leave())
+    asyncio.run(ask_and_stay())
+    assert _on_disk(database.path) == [1, 2]
 
 
 @pytest.mark.parametrize(

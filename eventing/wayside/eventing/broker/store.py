@@ -10,10 +10,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from wayside.eventing.broker import tables
+from wayside.eventing.broker import changes, tables
+from wayside.eventing.broker.changes import Admission, Change, Delivered, NewEvent
+from wayside.eventing.broker.gather import Gatherer
 from wayside.eventing.broker.names import TriggerName
 from wayside.eventing.broker.routing import Arrival
-from wayside.eventing.broker.tables import Admission, Waiting
+from wayside.eventing.broker.tables import Waiting
 from wayside.eventing.broker.wire import Failure
 from wayside.eventing.clock import Clock, format_time
 from wayside.eventing.sink import SinkUnavailable
@@ -63,6 +65,7 @@ class BrokerStore:
         self._database = Database(path, tables.SCHEMA)
         self._names = triggers
         self._clock = clock
+        self._gatherer: Gatherer[Change, Admission | None] = Gatherer(self._database, self._apply)
         self._keys: Mapping[TriggerName, int] = {}
         self._view: sqlite3.Connection | None = None
         self._bytes = 0
@@ -98,29 +101,34 @@ class BrokerStore:
 
     async def add(self, arrival: Arrival) -> Admission:
         """Keep an event with its deliveries. Raises `SinkUnavailable` where there is no room or the disk fails."""
-        self._check_room()
-        return await self._write(lambda connection: self._admit(connection, arrival))
+        admission = await self._change(Change(new=self._new(arrival)))
+        assert admission is not None
+        return admission
 
-    def _check_room(self) -> None:
+    def _new(self, arrival: Arrival) -> NewEvent:
         if self.fill >= 1:
             raise SinkUnavailable(
                 f"the store holds {self.limit_bytes} bytes of events that are not delivered yet", _FULL_RETRY_AFTER_S
             )
-
-    def _admit(self, connection: sqlite3.Connection, arrival: Arrival) -> Admission:
         matched = [self._keys[name] for name in arrival.matched]
-        return tables.admit(connection, arrival, matched, self._clock.time_ns())
+        return NewEvent(arrival.broker, arrival.event, arrival.ttl, arrival.forwards, matched)
+
+    async def _change(self, change: Change) -> Admission | None:
+        try:
+            return await self._gatherer.write(change)
+        except sqlite3.Error as exc:
+            raise SinkUnavailable(f"the store cannot be written: {exc}", _FULL_RETRY_AFTER_S) from exc
+
+    def _apply(self, connection: sqlite3.Connection, made: list[Change]) -> list[Admission | None]:
+        admissions = changes.apply(connection, made, self._clock.time_ns())
+        self._bytes = tables.bytes_kept(connection)
+        return admissions
 
     async def _write(self, work: Callable[[sqlite3.Connection], R]) -> R:
-        def counted(connection: sqlite3.Connection) -> R:
-            result = work(connection)
-            self._bytes = connection.execute("SELECT bytes FROM totals").fetchone()[0]
-            return result
-
         try:
-            return await self._database.write(counted)
+            return await self._database.write(work)
         except sqlite3.Error as exc:
-            raise SinkUnavailable(f"the store cannot write: {exc}", _FULL_RETRY_AFTER_S) from exc
+            raise SinkUnavailable(f"the store cannot be written: {exc}", _FULL_RETRY_AFTER_S) from exc
 
     # deliveries
 
@@ -142,15 +150,8 @@ class BrokerStore:
 
     async def settle(self, waiting: Waiting, attempts: int, reply: Arrival | None = None) -> None:
         """The subscriber has the event; its reply is kept in the same transaction. Raises `SinkUnavailable`."""
-        if reply is not None:
-            self._check_room()
-
-        def work(connection: sqlite3.Connection) -> None:
-            if reply is not None:
-                self._admit(connection, reply)
-            tables.settle_delivered(connection, waiting, attempts)
-
-        await self._write(work)
+        new = None if reply is None else self._new(reply)
+        await self._change(Change(new, Delivered(waiting.trigger, waiting.seq, attempts)))
 
     async def give_up(self, waiting: Waiting, failure: Failure, attempts: int) -> None:
         """From now on the delivery waits for the dead-letter sink."""
@@ -172,7 +173,13 @@ class BrokerStore:
 
         Returns the last number that was looked at; None where there was nothing more so old.
         """
-        return await self._write(lambda connection: tables.prune(connection, after, received_before_ns, _PRUNE_ROWS))
+
+        def work(connection: sqlite3.Connection) -> int | None:
+            last = tables.prune(connection, after, received_before_ns, _PRUNE_ROWS)
+            self._bytes = tables.bytes_kept(connection)
+            return last
+
+        return await self._write(work)
 
     # views, for the admin port
 

@@ -1,4 +1,4 @@
-"""The broker's tables, and each change to them as one function that joins the caller's transaction.
+"""The broker's tables, and what reads and changes them, each as one function that joins the caller's transaction.
 
 Invariant: for every Trigger, matched = delivered + dead_lettered + waiting in every committed state, and `waiting` is
 the number of its rows in `deliveries`. A delivery is settled at most once: the row that goes is what is counted.
@@ -8,17 +8,16 @@ import json
 import sqlite3
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from enum import Enum
 
+from wayside.eventing.broker.changes import load_headers
 from wayside.eventing.broker.names import TriggerName
-from wayside.eventing.broker.routing import Arrival
 from wayside.eventing.broker.wire import Failure
 from wayside.eventing.event import CloudEvent
 from wayside.eventing.http.message import Headers
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS events (
-    seq INTEGER PRIMARY KEY AUTOINCREMENT, broker TEXT NOT NULL,
+    seq INTEGER PRIMARY KEY, broker TEXT NOT NULL,
     source TEXT NOT NULL, id TEXT NOT NULL, type TEXT NOT NULL, digest BLOB NOT NULL,
     received_ns INTEGER NOT NULL, bytes INTEGER NOT NULL, ttl INTEGER NOT NULL,
     attributes TEXT NOT NULL, forwards TEXT NOT NULL, data BLOB NOT NULL
@@ -44,15 +43,6 @@ CREATE TABLE IF NOT EXISTS totals (
 );
 INSERT OR IGNORE INTO totals VALUES (1, 0, 0, 0, 0);
 """
-_ROW_BYTES = 256  # what an event costs beside its texts and data: keys, index, page overhead
-
-
-class Admission(Enum):
-    """What became of an arriving event. All three are accepted; a duplicate is not kept a second time."""
-
-    STORED = "stored"
-    DUPLICATE = "duplicate"
-    CONFLICT = "conflict"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,47 +62,6 @@ def register(connection: sqlite3.Connection, names: Iterable[TriggerName]) -> di
     connection.executemany("INSERT OR IGNORE INTO triggers (namespace, broker, name) VALUES (?, ?, ?)", list(names))
     rows = connection.execute("SELECT namespace, broker, name, trigger FROM triggers")
     return {TriggerName(namespace, broker, name): key for namespace, broker, name, key in rows}
-
-
-def admit(connection: sqlite3.Connection, arrival: Arrival, matched: Sequence[int], now_ns: int) -> Admission:
-    """Keep an event with its deliveries, or count that it is here already."""
-    event, digest = arrival.event, arrival.event.digest
-    known = connection.execute(
-        "SELECT digest FROM events WHERE source = ? AND id = ? AND type = ? AND broker = ?",
-        (event.source, event.id, event.type, str(arrival.broker)),
-    ).fetchall()
-    if (digest,) in known:
-        connection.execute("UPDATE totals SET duplicates = duplicates + 1")
-        return Admission.DUPLICATE
-    seq, size = _insert_event(connection, arrival, digest, now_ns)
-    for trigger in matched:
-        connection.execute("INSERT INTO deliveries (trigger, seq) VALUES (?, ?)", (trigger, seq))
-        connection.execute(
-            "UPDATE triggers SET matched = matched + 1, waiting = waiting + 1 WHERE trigger = ?", (trigger,)
-        )
-    connection.execute(
-        "UPDATE totals SET events = events + 1, conflicts = conflicts + ?, bytes = bytes + ?", (bool(known), size)
-    )
-    return Admission.CONFLICT if known else Admission.STORED
-
-
-def _insert_event(
-    connection: sqlite3.Connection, arrival: Arrival, digest: bytes, now_ns: int
-) -> tuple[int | None, int]:
-    """The new event's number, and the bytes that it is counted as."""
-    event = arrival.event
-    attributes = json.dumps(dict(event.attributes()), ensure_ascii=False)
-    forwards = _dump_headers(arrival.forwards) if arrival.forwards else ""
-    size = len(event.data) + len(attributes) + len(forwards) + _ROW_BYTES
-    inserted = connection.execute(
-        "INSERT INTO events (broker, source, id, type, digest, received_ns, bytes, ttl, attributes, forwards, data)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (
-            *(str(arrival.broker), event.source, event.id, event.type, digest),
-            *(now_ns, size, arrival.ttl, attributes, forwards, event.data),
-        ),
-    )
-    return inserted.lastrowid, size
 
 
 def read_page(
@@ -140,28 +89,23 @@ def _read_up_to(rows: sqlite3.Cursor, limit_bytes: int) -> list[Waiting]:
     for trigger, seq, code, reason, response, ttl, attributes, forwards, data in rows:
         event = CloudEvent.from_attributes(json.loads(attributes), data)
         failure = None if code is None else Failure(code, reason, response)
-        found.append(Waiting(trigger, seq, event, ttl, _load_headers(forwards) if forwards else [], failure))
+        found.append(Waiting(trigger, seq, event, ttl, load_headers(forwards), failure))
         limit_bytes -= len(data)
         if limit_bytes <= 0:
             break
     return found
 
 
-def settle_delivered(connection: sqlite3.Connection, waiting: Waiting, attempts: int) -> None:
-    """The subscriber has it."""
-    _settle(connection, waiting, "delivered", attempts)
-
-
 def settle_dead_lettered(connection: sqlite3.Connection, waiting: Waiting) -> None:
     """The dead-letter sink has it."""
-    _settle(connection, waiting, "dead_lettered", 0)
+    _settle(connection, waiting, 0)
 
 
 def keep_dead_letter(
     connection: sqlite3.Connection, waiting: Waiting, failure: Failure, attempts: int, now_ns: int
 ) -> None:
     """Nobody else wants it: it stays here as a dead letter, with its reason."""
-    if _settle(connection, waiting, "dead_lettered", attempts):
+    if _settle(connection, waiting, attempts):
         connection.execute(
             "INSERT INTO dead_letters (seq, trigger, time_ns, attempts, code, reason) VALUES (?, ?, ?, ?, ?, ?)",
             (waiting.seq, waiting.trigger, now_ns, attempts, failure.code, failure.reason),
@@ -177,17 +121,23 @@ def give_up(connection: sqlite3.Connection, waiting: Waiting, failure: Failure, 
     connection.execute("UPDATE triggers SET attempts = attempts + ? WHERE trigger = ?", (attempts, waiting.trigger))
 
 
-def _settle(connection: sqlite3.Connection, waiting: Waiting, counter: str, attempts: int) -> bool:
+def _settle(connection: sqlite3.Connection, waiting: Waiting, attempts: int) -> bool:
     gone = connection.execute(
         "DELETE FROM deliveries WHERE trigger = ? AND seq = ?", (waiting.trigger, waiting.seq)
     ).rowcount
     if gone:
         connection.execute(
-            f"UPDATE triggers SET waiting = waiting - 1, {counter} = {counter} + 1, attempts = attempts + ?"
+            "UPDATE triggers SET waiting = waiting - 1, dead_lettered = dead_lettered + 1, attempts = attempts + ?"
             " WHERE trigger = ?",
             (attempts, waiting.trigger),
         )
     return bool(gone)
+
+
+def bytes_kept(connection: sqlite3.Connection) -> int:
+    """What the events that are kept are counted as."""
+    size: int = connection.execute("SELECT bytes FROM totals").fetchone()[0]
+    return size
 
 
 def prune(connection: sqlite3.Connection, after: int, received_before_ns: int, limit_rows: int) -> int | None:
@@ -213,11 +163,3 @@ def prune(connection: sqlite3.Connection, after: int, received_before_ns: int, l
     )
     connection.execute("UPDATE totals SET bytes = bytes - ?", (sum(size for (size,) in freed),))
     return last
-
-
-def _dump_headers(headers: Headers) -> str:
-    return json.dumps([[name.decode("latin-1"), value.decode("latin-1")] for name, value in headers])
-
-
-def _load_headers(text: str) -> Headers:
-    return [(name.encode("latin-1"), value.encode("latin-1")) for name, value in json.loads(text)]

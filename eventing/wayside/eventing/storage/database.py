@@ -56,6 +56,7 @@ class Database:
             except (sqlite3.Error, OSError) as exc:
                 raise ConfigurationError(f"cannot open the store {self.path}: {exc}") from exc
             opened.pop_all()
+        # A daemon: a process that fails must be able to end, and what is not committed was not acknowledged.
         name = f"db-{self.path.stem}"
         self._thread = threading.Thread(target=self._write_groups, args=(writer,), name=name, daemon=True)
         self._thread.start()

@@ -9,7 +9,7 @@ time falls into the phase that its answer names.
 
 import asyncio
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
@@ -198,6 +198,13 @@ class LedgerReader:
             " (SELECT max(rows) AS rows FROM answers WHERE route = 'through' AND status = 200 GROUP BY request_id)"
         )
         return int(found.fetchone()[0])
+
+    def answered(self) -> Iterator[tuple[str, int]]:
+        """(request id, row) of every row that was answered 200 through the logger."""
+        found = self._connection.execute(
+            "SELECT request_id, max(rows) FROM answers WHERE route = 'through' AND status = 200 GROUP BY request_id"
+        )
+        return ((request_id, row) for request_id, rows in found for row in range(rows))
 
     def phases(self) -> list[PhaseRow]:
         """Every phase in the order in which they began."""

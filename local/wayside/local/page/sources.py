@@ -1,0 +1,204 @@
+"""Where the page's facts come from over HTTP: the admin ports of logger, broker and window detectors.
+
+Invariant: each source fails alone, as a `Problem` that says which address did not answer and how.
+"""
+
+import json
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.samples import Sample
+
+from wayside.eventing.errors import WaysideError
+from wayside.eventing.http.client import HttpClient, Unreachable, Url
+from wayside.local.balance import TriggerCounts
+from wayside.local.page.latency import Histogram
+
+T = TypeVar("T")
+_TIMEOUT_S = 2.0
+_NO_WINDOWS = 404
+
+
+class Problem(WaysideError):
+    """A source cannot be read now; the message is for the person who looks at its panel."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading(Generic[T]):
+    """What a source said, or why it said nothing; exactly one of the two is set."""
+
+    value: T | None = None
+    problem: str | None = None
+
+
+async def attempt(read: Callable[[], Awaitable[T]]) -> Reading[T]:
+    """One read of one source; a `Problem` becomes a part of the reading."""
+    try:
+        return Reading(value=await read())
+    except Problem as exc:
+        return Reading(problem=str(exc))
+
+
+@dataclass(frozen=True, slots=True)
+class LoggerReading:
+    """The logger's metrics. Mappings go by label value: responses by code, captured and sent by kind, dropped by reason.
+
+    `dropped` sums over kinds. `request` and `upstream` are in seconds.
+    """
+
+    responses: Mapping[str, float]
+    captured: Mapping[str, float]
+    sent: Mapping[str, float]
+    dropped: Mapping[str, float]
+    queue: Mapping[str, float]
+    request: Histogram
+    upstream: Histogram
+
+    @property
+    def in_flight(self) -> int:
+        """Events captured and neither sent nor dropped yet."""
+        gone = sum(self.sent.values()) + sum(self.dropped.values())
+        return max(0, round(sum(self.captured.values()) - gone))
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerReading:
+    """The broker's `/triggers` view."""
+
+    triggers: tuple[TriggerCounts, ...]
+    duplicates: int
+    conflicts: int
+
+
+@dataclass(frozen=True, slots=True)
+class DriftReading:
+    """What the window detectors' journals hold, summed; `keys` as `namespace/service/component/endpoint`."""
+
+    keys: tuple[str, ...] = ()
+    in_windows: int = 0
+    open: int = 0
+    outbox: int = 0
+
+    def __add__(self, other: "DriftReading") -> "DriftReading":
+        keys = tuple(dict.fromkeys(self.keys + other.keys))
+        return DriftReading(
+            keys, self.in_windows + other.in_windows, self.open + other.open, self.outbox + other.outbox
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class AdminPorts:
+    """The base URLs to read; None or empty where the page was not told of one."""
+
+    logger: Url | None = None
+    broker: Url | None = None
+    drift: tuple[Url, ...] = field(default=())
+
+
+class AdminReader:
+    """Reads admin ports. Every method raises `Problem`; close it with `close`."""
+
+    def __init__(self, ports: AdminPorts) -> None:
+        self._ports = ports
+        self._http = HttpClient()
+
+    async def close(self) -> None:
+        await self._http.close()
+
+    async def logger(self) -> LoggerReading:
+        text = await self._get(self._told(self._ports.logger, "--logger-admin"), "/metrics")
+        try:
+            return _logger_reading(text.decode())
+        except ValueError as exc:
+            raise Problem(f"the logger's metrics cannot be read: {exc}") from exc
+
+    async def broker(self) -> BrokerReading:
+        view = await self._view(self._told(self._ports.broker, "--broker-admin"), "/triggers")
+        try:
+            triggers = tuple(TriggerCounts.of(trigger) for trigger in view["triggers"])
+            return BrokerReading(triggers, view["duplicates"], view["conflicts"])
+        except (KeyError, TypeError) as exc:
+            raise Problem(f"the broker's /triggers lacks {exc}") from exc
+
+    async def drift(self) -> DriftReading:
+        """The sum over the detectors named; one that judges rows keeps no windows and adds nothing."""
+        self._told(next(iter(self._ports.drift), None), "--drift-admin")
+        total = DriftReading()
+        for base in self._ports.drift:
+            total += await self._windows(base)
+        return total
+
+    async def _windows(self, base: Url) -> DriftReading:
+        view = await self._view(base, "/windows", missing={"keys": [], "outbox": 0})
+        try:
+            keys = view["keys"]
+            in_windows, opened = (sum(key[name] for key in keys) for name in ("in_windows", "open"))
+            return DriftReading(tuple(key["key"] for key in keys), in_windows, opened, view["outbox"])
+        except (KeyError, TypeError) as exc:
+            raise Problem(f"{base.text}/windows lacks {exc}") from exc
+
+    def _told(self, base: Url | None, flag: str) -> Url:
+        if base is None:
+            raise Problem(f"not watched: start the page with {flag} URL")
+        return base
+
+    async def _view(self, base: Url, path: str, missing: Mapping[str, Any] | None = None) -> Mapping[str, Any]:
+        body = await self._get(base, path, may_miss=missing is not None)
+        try:
+            view = missing if body is _MISSING else json.loads(body)
+        except ValueError as exc:
+            raise Problem(f"{base.text}{path} answered with something other than JSON") from exc
+        if not isinstance(view, dict):
+            raise Problem(f"{base.text}{path} answered with something other than an object")
+        return view
+
+    async def _get(self, base: Url, path: str, may_miss: bool = False) -> bytes:
+        url = Url.parse(base.text.rstrip("/") + path)
+        try:
+            response = await self._http.send(b"GET", url, [], timeout_s=_TIMEOUT_S)
+        except Unreachable as exc:
+            raise Problem(f"not reachable: {exc}") from exc
+        if response.status == _NO_WINDOWS and may_miss:
+            return _MISSING
+        if response.status != 200:
+            raise Problem(f"{url.text} answered {response.status}")
+        return response.body
+
+
+_MISSING = b""
+
+
+def _logger_reading(text: str) -> LoggerReading:
+    samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
+    prefix = "wayside_logger_"
+    queue = {
+        sample.name.removeprefix(f"{prefix}queue_"): sample.value
+        for sample in samples
+        if sample.name.startswith(f"{prefix}queue_")
+    }
+    return LoggerReading(
+        responses=_by(samples, f"{prefix}responses_total", "code"),
+        captured=_by(samples, f"{prefix}events_captured_total", "kind"),
+        sent=_by(samples, f"{prefix}events_sent_total", "kind"),
+        dropped=_by(samples, f"{prefix}events_dropped_total", "reason"),
+        queue=queue,
+        request=_histogram(samples, f"{prefix}request_seconds"),
+        upstream=_histogram(samples, f"{prefix}upstream_seconds"),
+    )
+
+
+def _by(samples: Iterable[Sample], name: str, label: str) -> dict[str, float]:
+    """A counter's values by one label, summed over the others."""
+    values: dict[str, float] = {}
+    for sample in samples:
+        if sample.name == name:
+            value = sample.labels.get(label, "")
+            values[value] = values.get(value, 0.0) + sample.value
+    return values
+
+
+def _histogram(samples: Iterable[Sample], name: str) -> Histogram:
+    bounds = _by(samples, f"{name}_bucket", "le")
+    return Histogram(tuple(sorted((float(bound), count) for bound, count in bounds.items())))
