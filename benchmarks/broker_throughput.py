@@ -68,7 +68,7 @@ class Sender(asyncio.Protocol):
 
 
 def requests(data: bytes) -> Iterator[bytes]:
-    """The bytes of one event after another, each with an id of its own; cheap, so that the broker is what is measured."""
+    """The bytes of one event after another, each with an id of its own, at little cost."""
     placeholder = "0" * 36
     headers, body = encode_binary(CloudEvent(placeholder, "/bench", "bench", data, datacontenttype="application/json"))
     framing = [(b"host", b"bench"), (b"content-length", b"%d" % len(body))]

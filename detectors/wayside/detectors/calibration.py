@@ -77,7 +77,9 @@ def quantise(scores: Vector) -> Vector:
     those bits, so that a repeated row meets its own calibration score as an exact tie, which the rule decides.
     """
     mantissa, exponent = np.frexp(np.where(np.isnan(scores), np.inf, scores))
-    quantised: Vector = np.ldexp(np.rint(np.ldexp(mantissa, _MANTISSA_BITS)), exponent - _MANTISSA_BITS)
+    rounded = np.rint(np.ldexp(mantissa, _MANTISSA_BITS))
+    with np.errstate(over="ignore", under="ignore"):  # the largest float64 may round up, to +inf
+        quantised: Vector = np.ldexp(rounded, exponent - _MANTISSA_BITS)
     return quantised
 
 

@@ -71,7 +71,7 @@ def _read_csv(path: Path) -> Matrix:
 
 def _parse(lines: Iterable[list[str]], path: Path) -> "tuple[array[float], int]":
     """All values in one array, and the number of columns. A first line that is not numeric is the header."""
-    values: "array[float]" = array("d")
+    values: array[float] = array("d")
     width = 0
     for number, cells in enumerate(lines, start=1):
         if not cells:

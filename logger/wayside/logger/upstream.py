@@ -148,8 +148,10 @@ class UpstreamConnection(asyncio.Protocol):
             self._reader.on_response_body(data)
 
     def on_message_complete(self) -> None:
-        if self._reader is not None and self._parser.get_status_code() >= 200:
-            self._reader.on_response_complete(self._parser.should_keep_alive())
+        status = self._parser.get_status_code()
+        if self._reader is not None and status >= 200:
+            # a server that failed may close without having announced it (uvicorn does), and fail the next request too
+            self._reader.on_response_complete(self._parser.should_keep_alive() and status < 500)
 
 
 class UpstreamPool:

@@ -6,6 +6,7 @@ Invariant: a request is written at most once; `send` returns its response or rai
 
 import asyncio
 import re
+import select
 import ssl
 from dataclasses import dataclass, field
 from typing import cast
@@ -103,13 +104,14 @@ class HttpClient:
             for connection in pool.idle:
                 connection.close()
         self._pools.clear()
+        await asyncio.sleep(0)  # the transports close their sockets in the loop's next turn
 
     async def _connect(self, origin: Origin) -> "_Connection":
         idle = self._pools.setdefault(origin, _Pool()).idle
         oldest = asyncio.get_running_loop().time() - self._idle_s
         while idle:
             connection = idle.pop()
-            if connection.reusable and connection.idle_since >= oldest:
+            if connection.idle_since > oldest and connection.reusable and not connection.has_input():
                 return connection
             connection.close()
         if origin.tls and self._tls is None:
@@ -151,6 +153,13 @@ class _Connection(asyncio.Protocol):
             and not transport.is_closing()
             and not transport.get_write_buffer_size()
         )
+
+    def has_input(self) -> bool:
+        """Whether something lies unread on an idle connection: its end, which the loop has yet to see, or worse."""
+        assert self._transport is not None
+        poll = select.poll()
+        poll.register(self._transport.get_extra_info("socket").fileno(), select.POLLIN)
+        return bool(poll.poll(0))
 
     async def exchange(self, request: bytes, bodiless: bool) -> Response:
         if self._transport is None or self._transport.is_closing():

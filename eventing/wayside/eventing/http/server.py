@@ -56,6 +56,11 @@ class HttpServer:
         self._server: asyncio.Server | None = None
         self._connections: set[_Connection] = set()
 
+    @property
+    def open_connections(self) -> int:
+        """How many connections are open now."""
+        return len(self._connections)
+
     async def start(self) -> None:
         """Bind and listen. Raises `ConfigurationError` where the address is in use or not ours."""
         self._server = await listen(
@@ -71,15 +76,17 @@ class HttpServer:
         server.close()
         for connection in list(self._connections):
             connection.drain()
-        await self._wait_answered(grace_s)
+        await self._wait_ended(grace_s)
         for connection in list(self._connections):
             connection.abort()
-        await self._wait_answered(_CANCEL_S)
+        await self._wait_ended(_CANCEL_S)
 
-    async def _wait_answered(self, timeout_s: float) -> None:
-        busy = [connection.task for connection in self._connections if connection.task is not None]
-        if busy:
-            await asyncio.wait(busy, timeout=timeout_s)
+    async def _wait_ended(self, timeout_s: float) -> None:
+        """Wait until every connection is lost and its task done, or the time is over."""
+        tasks = [connection.task for connection in self._connections if connection.task is not None]
+        ends = [*(connection.lost for connection in self._connections), *tasks]
+        if ends:
+            await asyncio.wait(ends, timeout=timeout_s)
 
 
 async def listen(factory: Callable[[], asyncio.Protocol], host: str, port: int) -> asyncio.Server:
@@ -116,6 +123,7 @@ class _Connection(asyncio.Protocol):
         self._closing = False
         self._in_head = False
         self._begin()
+        self.lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.task: asyncio.Task[None] | None = None
 
     def _begin(self) -> None:
@@ -136,6 +144,7 @@ class _Connection(asyncio.Protocol):
         self._closing = True
         self._timer.cancel()
         self._writable.set()
+        self.lost.set_result(None)
 
     def pause_writing(self) -> None:
         self._writable.clear()

@@ -16,6 +16,7 @@ import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 from kserve import InferOutput, InferRequest, InferResponse, Model, ModelServer
@@ -88,7 +89,8 @@ def _matrix(values: Any) -> NDArray[np.float64]:
 
 def _answer_v2(request: InferRequest, digits: NDArray[np.int64]) -> InferResponse:
     output = InferOutput(name="digit", shape=[len(digits)], datatype="INT64", data=digits.tolist())
-    return InferResponse(response_id=request.id, model_name=NAME, infer_outputs=[output])
+    # kserve 0.21 answers 500 where the id, which the protocol leaves to the client, is absent
+    return InferResponse(response_id=request.id or str(uuid4()), model_name=NAME, infer_outputs=[output])
 
 
 class LoopbackServer(ModelServer):  # type: ignore[misc]  # kserve has no types

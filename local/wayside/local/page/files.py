@@ -6,14 +6,13 @@ late or be replaced while the page looks on.
 
 import asyncio
 import sqlite3
-import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from wayside.eventing.clock import Clock
 from wayside.eventing.errors import ConfigurationError
 from wayside.local.demo.facts import Span
 from wayside.local.demo.ledger import Fault, LedgerReader, PhaseRow, Route
@@ -22,9 +21,10 @@ from wayside.local.page.sources import Problem
 from wayside.sinks.records import Alert, DetectorRate, RecordCounts, RecordReader, WindowRow
 
 T = TypeVar("T")
+_FLAGGED = 24
 _WINDOWS = 200
 _ALERTS = 50
-_SETTLED_S = 30.0
+_SETTLED_S = 120.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,10 +86,10 @@ class Books:
 class Files:
     """The page's files. Methods raise `Problem`; `close` ends the thread."""
 
-    def __init__(self, records: Path | None, ledger: Path | None, flagged_limit: int = 24) -> None:
+    def __init__(self, records: Path | None, ledger: Path | None, clock: Clock) -> None:
         self._records_path = records
         self._ledger_path = ledger
-        self._flagged_limit = flagged_limit
+        self._clock = clock
         self._records: RecordReader | None = None
         self._books: Books | None = None
         self._settled: dict[str, Sequence[DetectorRate]] = {}
@@ -128,7 +128,7 @@ class Files:
     def _read_records(self, reader: RecordReader) -> RecordsReading:
         return RecordsReading(
             reader.counts(),
-            reader.flagged(self._flagged_limit),
+            reader.flagged(_FLAGGED),
             reader.windows(_WINDOWS),
             reader.alerts(_ALERTS),
             reader.rates(),
@@ -140,7 +140,7 @@ class Files:
             return known
         span = Span.of(phase)
         rates = self._from_records(lambda reader: reader.rates(span.since, span.until))
-        if phase.ended is not None and time.time() - phase.ended > _SETTLED_S:
+        if phase.ended is not None and self._clock.time_ns() / 1e9 - phase.ended > _SETTLED_S:
             self._settled[phase.name] = rates
         return rates
 
@@ -167,9 +167,3 @@ class Files:
                 self._books.close()
             self._books = None
             raise Problem(f"not readable: {exc}") from exc
-
-
-def stored_rows(path: Path) -> int:
-    """How many rows a store holds, for a caller without a loop. Raises `ConfigurationError`."""
-    with closing(RecordReader(path)) as reader:
-        return reader.counts().records

@@ -7,6 +7,7 @@ import math
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from wayside.local.demo.ledger import quantile
 
@@ -146,7 +147,7 @@ class Samples:
     def points(self, histogram: str, width_s: float) -> list[Point]:
         """One point for each `width_s` seconds or more; `histogram` is 'request' or 'upstream'."""
         thinned = list(_thinned(self._samples, width_s))
-        return [_difference(*pair, histogram) for pair in zip(thinned, thinned[1:], strict=False)]
+        return [_difference(*pair, histogram) for pair in pairwise(thinned)]
 
     def since(self, t: float, histogram: str) -> Point | None:
         """All that happened from the first sample at `t` or later until the newest; None without two of them."""

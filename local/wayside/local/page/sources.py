@@ -43,9 +43,8 @@ async def attempt(read: Callable[[], Awaitable[T]]) -> Reading[T]:
 
 @dataclass(frozen=True, slots=True)
 class LoggerReading:
-    """The logger's metrics. Mappings go by label value: responses by code, captured and sent by kind, dropped by reason.
-
-    `dropped` sums over kinds. `request` and `upstream` are in seconds.
+    """The logger's metrics. Mappings go by label value: responses by code, captured and sent by kind, dropped by
+    reason, summed over kinds. `request` and `upstream` are in seconds.
     """
 
     responses: Mapping[str, float]

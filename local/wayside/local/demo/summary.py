@@ -1,0 +1,71 @@
+"""What a run of the demo comes to, as tables: a row a phase, the balance, a row a trigger.
+
+Invariant: pure; the same facts give the same tables, on a terminal and in a log.
+"""
+
+from collections.abc import Sequence
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from wayside.local.balance import Balance
+from wayside.local.demo.expectations import Seen
+from wayside.local.demo.facts import PhaseFacts
+from wayside.local.demo.ledger import RouteSummary
+
+
+def summarise(phases: Sequence[tuple[PhaseFacts, Seen]], balance: Balance, alpha: float) -> RenderableType:
+    """Everything that is shown after the last phase."""
+    return Group(_phase_table(phases, alpha), "", *_balance_lines(balance), "", _trigger_table(balance))
+
+
+def _phase_table(phases: Sequence[tuple[PhaseFacts, Seen]], alpha: float) -> Table:
+    table = Table(title=f"Phases (false alarms asked for: {alpha:.1%} of rows, {alpha:.1%} of windows)")
+    table.add_column("phase")
+    for column in ("rows", "flagged", "windows: drift/all", "p50/p99 ms with logger", "without", "dropped"):
+        table.add_column(column, justify="right")
+    table.add_column("seen for what it is")
+    for facts, seen in phases:
+        table.add_row(
+            facts.phase.title,
+            f"{facts.through.answered_rows:,}",
+            f"{facts.flagged_share:.2%}",
+            f"{facts.windows.drift}/{facts.windows.whole}",
+            _latency(facts.through),
+            _latency(facts.direct),
+            str(facts.dropped),
+            _mark(seen.ok, seen.words),
+        )
+    return table
+
+
+def _latency(route: RouteSummary) -> str:
+    if route.p50_s is None or route.p99_s is None:
+        return "-"
+    return f"{route.p50_s * 1e3:.0f}/{route.p99_s * 1e3:.0f}"
+
+
+def _mark(ok: bool, words: str) -> Text:
+    return Text(f"{'✓' if ok else '✗'} {words}", style="green" if ok else "bold red")
+
+
+def _balance_lines(balance: Balance) -> list[RenderableType]:
+    unanswered = f" (and {balance.unanswered:,} without a 200)" if balance.unanswered else ""
+    equation = (
+        f"balance: {balance.answered:,} rows answered 200 = {balance.recorded:,} recorded{unanswered}"
+        f" = {balance.scored:,} scored = {balance.in_windows:,} in windows + {balance.open:,} in the open one"
+    )
+    apart = f"apart: {balance.duplicates:,} duplicates, {balance.conflicts:,} conflicts, {balance.dropped:,} dropped"
+    differences = [_mark(False, difference) for difference in balance.differences()]
+    return [_mark(balance.holds, equation), Text(apart), *differences]
+
+
+def _trigger_table(balance: Balance) -> Table:
+    table = Table(title="Triggers: matched = delivered + dead-lettered + waiting")
+    for column in ("trigger", "matched", "delivered", "dead-lettered", "waiting", "attempts", ""):
+        table.add_column(column, justify="left" if column in ("trigger", "") else "right")
+    for trigger in balance.triggers:
+        counts = (trigger.matched, trigger.delivered, trigger.dead_lettered, trigger.waiting, trigger.attempts)
+        table.add_row(trigger.name, *(f"{count:,}" for count in counts), _mark(trigger.balances, ""))
+    return table

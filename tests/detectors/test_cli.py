@@ -1,0 +1,269 @@
+"""The commands as processes: ports, signals, kill -9, and adserver's command line."""
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from wayside.detectors import adserver, cli
+from wayside.detectors.artifact import Artifact
+from wayside.eventing.errors import ConfigurationError
+from wayside.eventing.event import CloudEvent
+from wayside.eventing.http.client import HttpClient, Unreachable, Url
+from wayside.eventing.http.message import Request, Response
+from wayside.eventing.http.server import HttpServer
+from wayside.eventing.http_binding import decode, encode_binary
+from wayside.eventing.verdict import read_window_verdict
+
+from .conftest import normal_rows, request_event
+
+MODULE = (sys.executable, "-m", "wayside.detectors")
+
+
+def free_ports(count: int) -> list[int]:
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [each.getsockname()[1] for each in sockets]
+    for each in sockets:
+        each.close()
+    return ports
+
+
+@dataclass
+class Process:
+    """A detector process and its addresses."""
+
+    arguments: tuple[str, ...]
+    port: int
+    admin_port: int
+    client: HttpClient
+    child: "asyncio.subprocess.Process | None" = None
+
+    async def start(self) -> None:
+        ports = ("--port", str(self.port), "--admin-port", str(self.admin_port))
+        self.child = await asyncio.create_subprocess_exec(*MODULE, *self.arguments, *ports)
+        async with asyncio.timeout(20):
+            while not await self.ready():
+                await asyncio.sleep(0.02)
+
+    async def end(self, number: signal.Signals) -> int:
+        assert self.child is not None
+        self.child.send_signal(number)
+        return await asyncio.wait_for(self.child.wait(), 15)
+
+    async def ready(self) -> bool:
+        try:
+            return (await self.get("/readyz")).status == 200
+        except Unreachable:
+            return False
+
+    async def get(self, path: str) -> Response:
+        url = Url.parse(f"http://127.0.0.1:{self.admin_port}{path}")
+        return await self.client.send(b"GET", url, [], timeout_s=5)
+
+    async def post(self, event: CloudEvent) -> Response:
+        headers, body = encode_binary(event)
+        url = Url.parse(f"http://127.0.0.1:{self.port}/")
+        return await self.client.send(b"POST", url, headers, body, timeout_s=10)
+
+    async def post_until_accepted(self, event: CloudEvent) -> None:
+        """As a broker delivers: again and again."""
+        async with asyncio.timeout(30):
+            while True:
+                try:
+                    if (await self.post(event)).status == 202:
+                        return
+                except Unreachable:
+                    await asyncio.sleep(0.02)
+
+
+@asynccontextmanager
+async def running(*arguments: str) -> AsyncIterator[Process]:
+    port, admin_port = free_ports(2)
+    process = Process(arguments, port, admin_port, HttpClient())
+    await process.start()
+    try:
+        yield process
+    finally:
+        if process.child is not None and process.child.returncode is None:
+            process.child.kill()
+            await process.child.wait()
+        await process.client.close()
+
+
+async def test_a_row_detector_serves_and_ends_on_sigterm(knn_folder: Path) -> None:
+    async with running("--artifact", str(knn_folder), "--name", "other") as process:
+        response = await process.post(request_event(normal_rows(3, 1)))
+        assert decode(response.headers, response.body).extensions["detector"] == "other"
+        metrics = (await process.get("/metrics")).body.decode()
+        assert 'wayside_detector_events_total{outcome="scored"} 1.0' in metrics
+        assert "wayside_detector_rows_total 3.0" in metrics
+        assert 'wayside_detector_batch_rows_bucket{le="4.0"} 1.0' in metrics
+        assert await process.end(signal.SIGTERM) == 0
+
+
+async def test_killed_anywhere_drift_gives_the_same_windows_each_once(ks_folder: Path, tmp_path: Path) -> None:
+    """kill -9 again and again under traffic; then an undisturbed service is asked about the same journal order."""
+    posted: dict[str, list[CloudEvent]] = {}
+
+    async def collect(request: Request) -> Response:
+        verdict = decode(request.headers, request.body)
+        posted.setdefault(verdict.id, []).append(verdict)
+        return Response(202)
+
+    sink = HttpServer(collect, "127.0.0.1", 0)
+    await sink.start()
+    flags = ("--artifact", str(ks_folder), "--sink-url", f"http://127.0.0.1:{sink.port}/")
+    events = [request_event(normal_rows(17, n), str(n)) for n in range(60)]
+
+    async def wait_posted(process: Process) -> None:
+        async with asyncio.timeout(20):
+            while True:
+                view = json.loads((await process.get("/windows")).body)
+                if view["outbox"] == 0 and [key["windows"] for key in view["keys"]] == [20]:
+                    assert view["keys"] == [
+                        {
+                            "key": "default/digits/predictor/",
+                            "rows": 1020,
+                            "in_windows": 1000,
+                            "open": 20,
+                            "windows": 20,
+                        }
+                    ]
+                    return
+                await asyncio.sleep(0.02)
+
+    async with running(*flags, "--data", str(tmp_path / "killed")) as process:
+        sending = asyncio.create_task(send_all(process, events))
+        for _ in range(3):
+            await asyncio.sleep(0.05)
+            await process.end(signal.SIGKILL)
+            await process.start()
+        await sending
+        await wait_posted(process)
+    killed, posted = posted, {}
+    assert all(len(set(verdict.data for verdict in verdicts)) == 1 for verdicts in killed.values())
+    async with running(*flags, "--data", str(tmp_path / "calm")) as process:
+        await send_all(process, events)
+        await wait_posted(process)
+    await sink.stop()
+    assert {key: verdicts[0] for key, verdicts in killed.items()} == {key: each[0] for key, each in posted.items()}
+    assert sorted(read_window_verdict(each[0]).first for each in killed.values()) == list(range(0, 1000, 50))
+
+
+async def send_all(process: Process, events: list[CloudEvent]) -> None:
+    for event in events:
+        await process.post_until_accepted(event)
+
+
+def run(*arguments: str, **environ: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [*MODULE, *arguments], capture_output=True, text=True, timeout=30, env={**os.environ, **environ}, check=False
+    )
+
+
+def test_a_port_in_use_is_one_line_and_status_2(knn_folder: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        ended = run("--artifact", str(knn_folder), "--port", str(port), "--admin-port", "0")
+    assert ended.returncode == 2
+    assert ended.stderr == f"wayside.detectors: cannot listen on 127.0.0.1:{port}: Address already in use\n"
+
+
+def main(*arguments: str, **environ: str) -> int:
+    return adserver.main(arguments, environ)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        ((), "--artifact"),
+        (("--artifact", "/nowhere"), "wayside fit"),
+        (("--artifact", "x", "--prot", "1"), "unrecognized"),
+        (("--artifact", "x", "--port", "70000"), "not a port"),
+        (("--artifact", "x", "--batch-rows", "0"), "at least 1"),
+        (("--artifact", "x", "--name", "A/B"), "not allowed"),
+        (("--artifact", "x", "--sink-url", "broker:80"), "not an absolute"),
+    ],
+)
+def test_bad_settings_are_one_line_and_status_2(
+    arguments: tuple[str, ...], reason: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(*arguments) == 2
+    error = capsys.readouterr().err
+    assert reason in error
+    assert error.count("\n") == 1
+
+
+def test_window_detectors_say_what_they_need(ks_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main("--artifact", str(ks_folder)) == 2
+    assert "needs --data" in capsys.readouterr().err
+
+
+def test_settings_come_from_flags_or_the_environment() -> None:
+    settings = cli.parse(["--artifact", "a"], {"WAYSIDE_DETECT_PORT": "1", "WAYSIDE_DETECT_BATCH_WAIT_MS": "2"})
+    assert (settings.artifact, settings.port, settings.batch.wait_s) == (Path("a"), 1, 0.002)
+    assert (settings.host, settings.admin_port) == ("127.0.0.1", 8621)
+
+
+def test_adserver_arguments_are_translated(knn_folder: Path, ks_folder: Path) -> None:
+    settings = adserver.parse(
+        f"--http_port 9000 --protocol tensorflow.http --storage_uri file://{knn_folder}"
+        " --model_name income OutlierDetector".split(),
+        {},
+    )
+    assert (settings.artifact, settings.host, settings.port, settings.name) == (knn_folder, "0.0.0.0", 9000, "income")
+    settings = adserver.parse(
+        f"--storage_uri {ks_folder} --reply_url http://broker/a/b DriftDetector --drift_batch_size 50".split(),
+        {"WAYSIDE_DETECT_DATA": "/data"},
+    )
+    assert (settings.sink_url, settings.data, settings.port) == ("http://broker/a/b", Path("/data"), 8080)
+
+
+@pytest.mark.parametrize(
+    ("kind", "arguments", "reason"),
+    [
+        ("knn", ["--protocol", "seldon.http", "OutlierDetector"], "seldon.http is not decoded"),
+        ("knn", ["--protocol", "grpc", "OutlierDetector"], "invalid choice"),
+        ("knn", ["--reply_url", "http://x", "OutlierDetector"], "leave --reply_url out"),
+        ("knn", ["--event_type", "io.seldon.outlier", "OutlierDetector"], "--event_type cannot be chosen"),
+        ("knn", ["--event_source", "http://x", "OutlierDetector"], "--event_source cannot be chosen"),
+        ("knn", ["DriftDetector"], "serve it as OutlierDetector"),
+        ("knn", ["AdversarialDetector"], "no adversarial detector"),
+        ("knn", ["MetricsServer"], "wayside sink prometheus"),
+        ("knn", [], "command"),
+        ("ks", ["OutlierDetector"], "serve it as DriftDetector"),
+        ("ks", ["DriftDetector", "--drift_batch_size", "1000"], "fit it again with --window 1000"),
+    ],
+)
+def test_adserver_arguments_that_cannot_be_honoured_are_refused(
+    kind: str, arguments: list[str], reason: str, knn_folder: Path, ks_folder: Path
+) -> None:
+    folder = {"knn": knn_folder, "ks": ks_folder}[kind]
+    with pytest.raises(ConfigurationError, match=reason):
+        adserver.parse(["--storage_uri", str(folder), *arguments], {})
+
+
+def test_what_is_written_anyway_may_be_asked_for(knn_folder: Path, knn: Artifact) -> None:
+    arguments = ["--event_type", "dev.wayside.inference.outlier", "--event_source", knn.identity().source]
+    assert adserver.parse(["--storage_uri", str(knn_folder), *arguments, "OutlierDetector"], {}).name is None
+
+
+@pytest.mark.parametrize("uri", ["gs://bucket/model", "s3://bucket/model", "file://elsewhere/model"])
+def test_storage_elsewhere_is_refused(uri: str) -> None:
+    with pytest.raises(ConfigurationError, match="not on this machine"):
+        adserver.parse(["--storage_uri", uri, "OutlierDetector"], {})
+
+
+def test_artifacts_of_alibi_detect_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "meta.dill").touch()
+    with pytest.raises(ConfigurationError, match="alibi-detect"):
+        adserver.parse(["--storage_uri", str(tmp_path), "OutlierDetector"], {})
