@@ -365,6 +365,24 @@ async def test_a_full_store_refuses_until_there_is_room(workshop: Any, new_trigg
     assert len(set(subscriber.ids)) == accepted + 1
 
 
+async def test_a_full_store_still_takes_the_replies_that_empty_it(workshop: Any, new_trigger: NewTrigger) -> None:
+    subscriber = await workshop.subscriber()
+    released = asyncio.Event()
+
+    async def reply(received: CloudEvent) -> Response:
+        await released.wait()
+        return Response(200, *encode_binary(event(f"reply to {received.id}", "reply", data=received.data)))
+
+    subscriber.answer = reply
+    broker = await workshop.broker(new_trigger("t", {"type": "t"}), {"t": subscriber.url}, store_limit_bytes=10_000)
+    number = 0
+    while await broker.post(event(str(number), data=b"x" * 3000)) == 202:
+        number += 1
+    released.set()
+    await broker.wait_settled()
+    assert broker.counts().delivered == broker.counts().matched
+
+
 async def test_a_stop_waits_for_what_is_in_flight(workshop: Any, new_trigger: NewTrigger, until: Until) -> None:
     subscriber = await workshop.subscriber()
     begun, released = asyncio.Event(), asyncio.Event()

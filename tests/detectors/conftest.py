@@ -14,16 +14,20 @@ import pytest
 
 from wayside.detectors.artifact import Artifact
 from wayside.detectors.batching import BatchLimits
+from wayside.detectors.drift_service import DriftDetector, DriftService
+from wayside.detectors.drift_store import DriftStore
 from wayside.detectors.fit import FitSettings, fit_artifact
 from wayside.detectors.ingress import Ingress, IngressLimits
-from wayside.detectors.judge import RowJudge
+from wayside.detectors.judge import RowJudge, restore_window_detector
 from wayside.detectors.metrics import DetectorMetrics
+from wayside.detectors.outbox import Backoff, Outbox
 from wayside.detectors.row_service import RowService
 from wayside.detectors.server import AppServer
 from wayside.eventing.event import CloudEvent
 from wayside.eventing.http.client import HttpClient, Url
 from wayside.eventing.http.message import Response
 from wayside.eventing.http_binding import encode_binary
+from wayside.eventing.sink import MemorySink
 from wayside.eventing.vocabulary import REQUEST
 
 FEATURES = 4
@@ -105,6 +109,40 @@ async def serve_rows(artifact: Artifact, limits: IngressLimits | None = None) ->
     finally:
         await served.client.close()
         await server.stop()
+        await service.stop()
+
+
+@dataclass
+class Drift:
+    """A running drift service and what it posts to."""
+
+    service: DriftService
+    store: DriftStore
+    sink: MemorySink
+
+    async def take(self, *events: CloudEvent) -> list[str]:
+        return [(await self.service.answer(event)).outcome for event in events]
+
+    def view(self) -> tuple[int, int, int, int]:
+        view = self.store.view()
+        rows, closed, windows = [sum(key[name] for key in view["keys"]) for name in ("rows", "in_windows", "windows")]
+        return rows, closed, windows, view["outbox"]
+
+
+@asynccontextmanager
+async def drift_in(
+    folder: Path, artifact: Artifact, sink: MemorySink | None = None, retain_windows: int = 1000
+) -> AsyncIterator[Drift]:
+    detector, size = restore_window_detector(artifact)
+    sink, metrics = sink or MemorySink(), DetectorMetrics()
+    store = DriftStore(folder, "drift", detector.features)
+    outbox = Outbox(store, sink, metrics, Backoff(first_s=0.001, limit_s=0.01))
+    service = DriftService(DriftDetector(detector, artifact.identity(), size, retain_windows), store, outbox, metrics)
+    await service.start()
+    try:
+        yield Drift(service, store, sink)
+    finally:
+        await service.stop()
         await service.stop()
 
 

@@ -3,63 +3,22 @@
 import asyncio
 import shutil
 import sqlite3
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from wayside.detectors.artifact import Artifact
-from wayside.detectors.drift_service import DriftDetector, DriftService
 from wayside.detectors.drift_store import DriftStore
-from wayside.detectors.judge import restore_window_detector
-from wayside.detectors.metrics import DetectorMetrics
-from wayside.detectors.outbox import Backoff, Outbox
 from wayside.eventing.errors import ConfigurationError, MalformedEvent
 from wayside.eventing.event import CloudEvent
 from wayside.eventing.sink import EventRefused, MemorySink, SinkUnavailable
 from wayside.eventing.verdict import read_window_verdict
 from wayside.eventing.vocabulary import DRIFT
 
-from .conftest import normal_rows, request_event, wait_until
+from .conftest import drift_in, normal_rows, request_event, wait_until
 
 WINDOW = 50
-
-
-@dataclass
-class Drift:
-    """A running drift service and what it posts to."""
-
-    service: DriftService
-    store: DriftStore
-    sink: MemorySink
-
-    async def take(self, *events: CloudEvent) -> list[str]:
-        return [(await self.service.answer(event)).outcome for event in events]
-
-    def view(self) -> tuple[int, int, int, int]:
-        view = self.store.view()
-        rows, closed, windows = [sum(key[name] for key in view["keys"]) for name in ("rows", "in_windows", "windows")]
-        return rows, closed, windows, view["outbox"]
-
-
-@asynccontextmanager
-async def drift_in(
-    folder: Path, artifact: Artifact, sink: MemorySink | None = None, retain_windows: int = 1000
-) -> AsyncIterator[Drift]:
-    detector, size = restore_window_detector(artifact)
-    sink, metrics = sink or MemorySink(), DetectorMetrics()
-    store = DriftStore(folder, "drift", detector.features)
-    outbox = Outbox(store, sink, metrics, Backoff(first_s=0.001, limit_s=0.01))
-    service = DriftService(DriftDetector(detector, artifact.identity(), size, retain_windows), store, outbox, metrics)
-    await service.start()
-    try:
-        yield Drift(service, store, sink)
-    finally:
-        await service.stop()
-        await service.stop()
 
 
 def traffic(sizes: list[int], seed: int = 40) -> list[CloudEvent]:

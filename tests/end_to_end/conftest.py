@@ -51,13 +51,14 @@ def free_ports() -> dict[str, int]:
 async def open_loop(stack: AsyncExitStack, folder: Path, load: Load) -> Loop:
     """Prepare and start it all; the stack stops what was started, whatever happens."""
     ports = free_ports()
-    prepared = await prepare(DemoSettings(folder / "state", REPOSITORY, ports))
+    settings = DemoSettings(folder / "state", REPOSITORY, ports)
+    prepared = await prepare(settings)
     supervisor = Supervisor(prepared.processes(), folder / "logs")
     stack.push_async_callback(supervisor.stop)
     await supervisor.start()
     assert prepared.composition.ledger is not None
     ledger, http = Ledger(prepared.composition.ledger), HttpClient()
-    readings = Readings(prepared.composition, DRIFT)
+    readings = Readings(prepared.composition, DRIFT, settings.window_rows)
     await ledger.start()
     for close in (ledger.stop, http.close, readings.close):
         stack.push_async_callback(close)

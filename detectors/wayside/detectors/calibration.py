@@ -14,7 +14,6 @@ from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import beta
 
 from wayside.detectors.runtimes.protocol import Vector
 from wayside.eventing.errors import ConfigurationError
@@ -101,6 +100,8 @@ def false_alarm_interval(n: int, alpha: float, level: float = 0.9) -> Interval:
     rank = alarm_rank(n, alpha)
     if rank == 0:
         return Interval(0.0, 0.0)
+    from scipy.stats import beta  # a second to import, which serving a row detector need not pay
+
     tail = (1 - level) / 2
     rate = beta(rank, n + 1 - rank)
     return Interval(float(rate.ppf(tail)), float(rate.ppf(1 - tail)))

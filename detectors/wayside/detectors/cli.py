@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
 from wayside.detectors.artifact import Artifact, check_name, load_artifact
 from wayside.detectors.batching import BatchLimits
 from wayside.detectors.drift_service import DriftDetector, DriftService
@@ -88,6 +90,7 @@ def _parser() -> argparse.ArgumentParser:
 
 async def serve(settings: DetectSettings) -> int:
     """Serve until SIGTERM or SIGINT."""
+    threadpool_limits(1, "blas")  # batches are small: a BLAS of many threads only fights the event loop for cores
     artifact = load_artifact(settings.artifact)
     metrics = DetectorMetrics()
     service: RowService | DriftService

@@ -15,7 +15,7 @@ from wayside.eventing.errors import WaysideError
 from wayside.eventing.http.client import HttpClient, Unreachable, Url
 from wayside.local.balance import Balance, TriggerCounts
 from wayside.local.composition import LOOPBACK, Composition, Detector, Listener
-from wayside.sinks.records import RecordReader
+from wayside.sinks.records import RecordCounts, RecordReader
 
 _TIMEOUT_S = 10.0
 
@@ -26,18 +26,23 @@ class NotReadable(WaysideError):
 
 @dataclass(frozen=True, slots=True)
 class Windows:
-    """Rows of the drift detector's journal, over all of its keys; `outbox` counts verdicts not yet posted."""
+    """Rows of the drift detector's journal, over all of its keys.
+
+    `outbox` counts verdicts not yet posted; `whole_open` tells whether a key has rows for a window not yet judged.
+    """
 
     in_windows: int
     open: int
     outbox: int
+    whole_open: bool
 
 
 class Readings:
-    """Reads one composition. `drift` names its window detector. Close it with `close`."""
+    """Reads one composition. `drift` names its window detector, of `window_rows` a window. Close it with `close`."""
 
-    def __init__(self, composition: Composition, drift: str) -> None:
+    def __init__(self, composition: Composition, drift: str, window_rows: int) -> None:
         self._composition = composition
+        self._window_rows = window_rows
         self._drift = next(detector for detector in composition.detectors if detector.name == drift)
         self._client = HttpClient()
 
@@ -64,7 +69,7 @@ class Readings:
         )
 
     async def wait_settled(self, timeout_s: float) -> bool:
-        """Wait until nothing is on its way any more; False where something still is after `timeout_s`."""
+        """Wait until nothing is on its way and no whole window is open; False where that is not so in `timeout_s`."""
         deadline = asyncio.get_running_loop().time() + timeout_s
         while asyncio.get_running_loop().time() < deadline:
             if await self._settled():
@@ -79,14 +84,21 @@ class Readings:
             windows = await self.windows()
         except NotReadable:
             return False
+        if windows.outbox or windows.whole_open:
+            return False
         # once more, since a verdict from the outbox is a new event to the broker
-        return not windows.outbox and not any(trigger["waiting"] for trigger in (await self.broker())["triggers"])
+        return not any(trigger["waiting"] for trigger in (await self.broker())["triggers"])
 
     async def windows(self) -> Windows:
         """What the drift detector's journal holds."""
         view = await self._view(self._drift, "/windows")
         keys = view["keys"]
-        return Windows(sum(key["in_windows"] for key in keys), sum(key["open"] for key in keys), view["outbox"])
+        return Windows(
+            in_windows=sum(key["in_windows"] for key in keys),
+            open=sum(key["open"] for key in keys),
+            outbox=view["outbox"],
+            whole_open=any(key["open"] >= self._window_rows for key in keys),
+        )
 
     async def broker(self) -> Mapping[str, Any]:
         """The broker's `/triggers` view."""
@@ -114,7 +126,7 @@ class Readings:
             if sample.name == name
         }
 
-    def _record_counts(self) -> Any:
+    def _record_counts(self) -> RecordCounts:
         reader = RecordReader(self._composition.records_file)
         try:
             return reader.counts()

@@ -13,7 +13,7 @@ from wayside.detectors.runtimes.protocol import Arrays, FitOptions, Matrix, Vect
 from wayside.detectors.runtimes.standardise import Standardiser
 from wayside.eventing.errors import ConfigurationError
 
-_CHUNK_VALUES = 1 << 22  # float64 in one temporary array: 32 MiB
+_CHUNK_VALUES = 1 << 18  # float64 in one temporary array: 2 MiB, which stays near the core
 _SPARE_CANDIDATES = 6  # rows that the product's rounding may have ranked just behind the k-th
 
 
@@ -27,7 +27,9 @@ class NearestNeighbours:
             raise ValueError(f"'reference' has shape {reference.shape} and 'k' is {k}")
         self._standardiser = standardiser
         self._reference = np.ascontiguousarray(reference)
-        self._squares = np.square(self._reference).sum(axis=1)
+        # |x - r|² = |x|² - 2 x·r + |r|², and |x|² does not change the order: (x, 1) · (-2 r, |r|²) ranks
+        squares = np.square(self._reference).sum(axis=1, keepdims=True)
+        self._ranking = np.hstack([-2.0 * self._reference, squares]).T
         self._k = k
         self._candidates = min(k + _SPARE_CANDIDATES, len(reference))
 
@@ -52,8 +54,7 @@ class NearestNeighbours:
 
     def _score_chunk(self, rows: Matrix) -> Vector:
         standard = self._standardiser.apply(rows)
-        # |x - r|² = |x|² - 2 x·r + |r|², and |x|² does not change the order
-        ranking = self._squares - 2.0 * (standard @ self._reference.T)
+        ranking = np.hstack([standard, np.ones((len(standard), 1))]) @ self._ranking
         nearest = np.argpartition(ranking, self._candidates - 1, axis=1)[:, : self._candidates]
         squared = np.square(standard[:, None, :] - self._reference[nearest]).sum(axis=2)
         kth: Vector = np.partition(squared, self._k - 1, axis=1)[:, self._k - 1]

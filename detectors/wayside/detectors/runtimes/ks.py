@@ -11,7 +11,6 @@ from typing import ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import ks_2samp, kstwo
 
 from wayside.detectors.runtimes.protocol import Arrays, FitOptions, Matrix, Vector, WindowTest
 from wayside.eventing.errors import ConfigurationError
@@ -56,6 +55,8 @@ class KolmogorovSmirnov:
         That one is exact (scipy's `auto`: up to 10 000 reference rows), since the limiting one is up to a tenth too
         small in the far tail; computing all exactly would cost some 2 ms a column.
         """
+        from scipy.stats import ks_2samp, kstwo  # a second to import, which row detectors need not pay
+
         window_rows, reference_rows = columns.shape[1], self._reference.shape[1]
         effective = round(window_rows * reference_rows / (window_rows + reference_rows))
         limiting = kstwo.sf(distances, max(effective, 1))

@@ -9,7 +9,6 @@ Invariant: every matrix product has one shape, so that a row's score is the same
 from typing import ClassVar, Self
 
 import numpy as np
-from sklearn.covariance import LedoitWolf
 
 from wayside.detectors.runtimes.protocol import Arrays, FitOptions, Matrix, Vector
 from wayside.detectors.runtimes.standardise import Standardiser
@@ -38,6 +37,8 @@ class Mahalanobis:
     def fit(cls, rows: Matrix, options: FitOptions) -> Self:
         if len(rows) < 2:
             raise ConfigurationError(f"mahalanobis needs at least 2 rows to fit on, there are {len(rows)}")
+        from sklearn.covariance import LedoitWolf  # a second to import, which only fitting should pay
+
         standardiser = Standardiser.of(rows)
         # standardised columns have mean 0 already
         precision = LedoitWolf(assume_centered=True).fit(standardiser.apply(rows)).precision_

@@ -7,7 +7,7 @@ before it plus one, so that numbers are never used twice.
 import json
 import sqlite3
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -70,7 +70,7 @@ def _admit(connection: sqlite3.Connection, arrived: Sequence[NewEvent], now_ns: 
     if not arrived:
         return []
     digests = [new.event.digest for new in arrived]
-    admissions = _judge(arrived, digests, _known_digests(connection, arrived))
+    admissions = _judge(arrived, digests, _look_up(connection, arrived, digests))
     kept = [place for place, admission in enumerate(admissions) if admission is not Admission.DUPLICATE]
     (first,) = connection.execute("SELECT events + 1 FROM totals").fetchone()
     size = _insert(connection, [(arrived[place], digests[place]) for place in kept], first, now_ns)
@@ -84,31 +84,32 @@ def _admit(connection: sqlite3.Connection, arrived: Sequence[NewEvent], now_ns: 
     return admissions
 
 
-def _known_digests(connection: sqlite3.Connection, arrived: Sequence[NewEvent]) -> Mapping[_EventKey, set[bytes]]:
-    found = connection.execute(
-        f"WITH wanted (source, id, type, broker) AS (VALUES {_marks(4, len(arrived))})"
-        " SELECT w.source, w.id, w.type, w.broker, e.digest FROM wanted w CROSS JOIN events e"
-        " ON e.source = w.source AND e.id = w.id AND e.type = w.type AND e.broker = w.broker",
-        [part for new in arrived for part in new.key],
-    )
-    known: defaultdict[_EventKey, set[bytes]] = defaultdict(set)
-    for source, event_id, event_type, broker, digest in found:
-        known[source, event_id, event_type, broker].add(digest)
-    return known
+def _look_up(
+    connection: sqlite3.Connection, arrived: Sequence[NewEvent], digests: Sequence[bytes]
+) -> Sequence[tuple[bool, bool]]:
+    """For each event whether it is kept already, and whether any event with its key is."""
+    key = "e.source = w.source AND e.id = w.id AND e.type = w.type AND e.broker = w.broker"
+    values: list[object] = []
+    for place, (new, digest) in enumerate(zip(arrived, digests, strict=True)):
+        values += (place, *new.key, digest)
+    return connection.execute(
+        f"WITH wanted (place, source, id, type, broker, digest) AS (VALUES {_marks(6, len(arrived))})"
+        f" SELECT EXISTS (SELECT 1 FROM events e WHERE {key} AND e.digest = w.digest),"
+        f" EXISTS (SELECT 1 FROM events e WHERE {key}) FROM wanted w ORDER BY place",
+        values,
+    ).fetchall()
 
 
-def _judge(
-    arrived: Sequence[NewEvent], digests: Sequence[bytes], stored: Mapping[_EventKey, set[bytes]]
-) -> list[Admission]:
-    """By what is stored, and by those that come earlier in this batch."""
-    known: dict[_EventKey, set[bytes]] = dict(stored)
+def _judge(arrived: Sequence[NewEvent], digests: Sequence[bytes], kept: Sequence[tuple[bool, bool]]) -> list[Admission]:
+    """By what is kept, and by those that come earlier in this batch."""
+    earlier: defaultdict[_EventKey, set[bytes]] = defaultdict(set)
     admissions = []
-    for new, digest in zip(arrived, digests, strict=True):
-        same_key = known.setdefault(new.key, set())
-        if digest in same_key:
+    for new, digest, (event_kept, key_kept) in zip(arrived, digests, kept, strict=True):
+        same_key = earlier[new.key]
+        if event_kept or digest in same_key:
             admissions.append(Admission.DUPLICATE)
         else:
-            admissions.append(Admission.CONFLICT if same_key else Admission.STORED)
+            admissions.append(Admission.CONFLICT if key_kept or same_key else Admission.STORED)
         same_key.add(digest)
     return admissions
 
@@ -120,7 +121,7 @@ def _insert(connection: sqlite3.Connection, kept: Sequence[tuple[NewEvent, bytes
     values: list[object] = []
     total_bytes = 0
     for seq, (new, digest) in enumerate(kept, first):
-        attributes = json.dumps(dict(new.event.attributes()), ensure_ascii=False)
+        attributes = json.dumps(dict(new.event.attributes()))
         forwards = _dump_headers(new.forwards)
         size = len(new.event.data) + len(attributes) + len(forwards) + _ROW_BYTES
         values += (seq, *new.key, digest, now_ns, size, new.ttl, attributes, forwards, new.event.data)

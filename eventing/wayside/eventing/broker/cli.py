@@ -5,7 +5,6 @@ Invariant: manifests are read, checked and resolved before the store is opened o
 
 import argparse
 import re
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -17,7 +16,6 @@ from wayside.eventing.http.client import Url
 ENVIRONMENT = "WAYSIDE_BROKER"
 _AGE = re.compile(r"(\d+(?:\.\d+)?)([smhd])", re.ASCII)
 _AGE_UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
-_SWITCH_INTERVAL_S = 0.0005
 
 
 def parse(argv: Sequence[str], environ: Mapping[str, str]) -> BrokerSettings:
@@ -94,9 +92,6 @@ def _age_s(text: str) -> float:
 
 async def serve(settings: BrokerSettings) -> int:
     """Serve until SIGTERM or SIGINT."""
-    # The writer's thread takes the interpreter lock back after each statement of SQLite; with Python's 5 ms it would
-    # wait that long for it, each time, while the event loop is busy.
-    sys.setswitchinterval(_SWITCH_INTERVAL_S)
     return await run_until_signalled([BrokerService(settings)])
 
 

@@ -22,8 +22,21 @@ GATHER_LIMIT = 256
 
 
 @dataclass(slots=True)
-class _Batch(Generic[C]):
+class _Batch(Generic[C, R]):
+    """Changes, each with the future that its caller awaits."""
+
     changes: list[C] = field(default_factory=list)
+    callers: list[asyncio.Future[R]] = field(default_factory=list)
+
+    def succeed(self, results: list[R]) -> None:
+        for caller, result in zip(self.callers, results, strict=True):
+            if not caller.done():
+                caller.set_result(result)
+
+    def fail(self, exc: BaseException) -> None:
+        for caller in self.callers:
+            if not caller.done():
+                caller.set_exception(exc)
 
 
 class Gatherer(Generic[C, R]):
@@ -33,24 +46,32 @@ class Gatherer(Generic[C, R]):
         self._database = database
         self._apply = apply
         self._lock = threading.Lock()
-        self._open: _Batch[C] | None = None
-        self._written: asyncio.Future[list[R]] | None = None
+        self._open: _Batch[C, R] | None = None
+        self._writing: set[asyncio.Task[None]] = set()
 
     async def write(self, change: C) -> R:
         """Apply one change. It joins the batch that waits for the writer, or opens the next one."""
+        caller: asyncio.Future[R] = asyncio.get_running_loop().create_future()
         with self._lock:
             batch = self._open
-            if batch is None or len(batch.changes) >= GATHER_LIMIT:
+            is_new = batch is None or len(batch.changes) >= GATHER_LIMIT
+            if batch is None or is_new:
                 batch = self._open = _Batch()
-            place = len(batch.changes)
             batch.changes.append(change)
-        if place == 0:
-            self._written = asyncio.ensure_future(self._database.write(lambda connection: self._run(connection, batch)))
-        assert self._written is not None
-        results = await asyncio.shield(self._written)
-        return results[place]
+            batch.callers.append(caller)
+        if is_new:
+            task = asyncio.create_task(self._write_batch(batch))
+            self._writing.add(task)
+            task.add_done_callback(self._writing.discard)
+        return await caller
 
-    def _run(self, connection: sqlite3.Connection, batch: _Batch[C]) -> list[R]:
+    async def _write_batch(self, batch: _Batch[C, R]) -> None:
+        try:
+            batch.succeed(await self._database.write(lambda connection: self._run(connection, batch)))
+        except Exception as exc:  # handed to the callers, whose changes they were
+            batch.fail(exc)
+
+    def _run(self, connection: sqlite3.Connection, batch: _Batch[C, R]) -> list[R]:
         with self._lock:
             if self._open is batch:
                 self._open = None

@@ -26,6 +26,11 @@ DEAD_LETTERS_SHOWN = 100
 _FULL_RETRY_AFTER_S = 5.0
 _PAGE_BYTES = 8 << 20
 _PRUNE_ROWS = 500
+_SELECT_COUNTS = (
+    "SELECT o.events, o.duplicates, o.conflicts, o.bytes, t.namespace, t.broker, t.name,"
+    " t.matched, t.delivered, t.dead_lettered, t.waiting, t.attempts"
+    " FROM totals o LEFT JOIN triggers t ORDER BY t.trigger"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,15 +106,15 @@ class BrokerStore:
 
     async def add(self, arrival: Arrival) -> Admission:
         """Keep an event with its deliveries. Raises `SinkUnavailable` where there is no room or the disk fails."""
+        if self.fill >= 1:
+            raise SinkUnavailable(
+                f"the store holds {self.limit_bytes} bytes of events that are not delivered yet", _FULL_RETRY_AFTER_S
+            )
         admission = await self._change(Change(new=self._new(arrival)))
         assert admission is not None
         return admission
 
     def _new(self, arrival: Arrival) -> NewEvent:
-        if self.fill >= 1:
-            raise SinkUnavailable(
-                f"the store holds {self.limit_bytes} bytes of events that are not delivered yet", _FULL_RETRY_AFTER_S
-            )
         matched = [self._keys[name] for name in arrival.matched]
         return NewEvent(arrival.broker, arrival.event, arrival.ttl, arrival.forwards, matched)
 
@@ -149,7 +154,10 @@ class BrokerStore:
             raise SinkUnavailable(f"the store cannot be read: {exc}", _FULL_RETRY_AFTER_S) from exc
 
     async def settle(self, waiting: Waiting, attempts: int, reply: Arrival | None = None) -> None:
-        """The subscriber has the event; its reply is kept in the same transaction. Raises `SinkUnavailable`."""
+        """The subscriber has the event; its reply is kept in the same transaction. Raises `SinkUnavailable`.
+
+        A reply is kept in a full store too: refused, it would keep the store full for ever.
+        """
         new = None if reply is None else self._new(reply)
         await self._change(Change(new, Delivered(waiting.trigger, waiting.seq, attempts)))
 
@@ -186,16 +194,10 @@ class BrokerStore:
     def counts(self) -> Counts:
         """The counts of the last committed state."""
         assert self._view is not None
-        self._view.execute("BEGIN")
-        totals = self._view.execute("SELECT events, duplicates, conflicts, bytes FROM totals").fetchone()
-        rows = self._view.execute(
-            "SELECT namespace, broker, name, matched, delivered, dead_lettered, waiting, attempts FROM triggers"
-            " ORDER BY trigger"
-        ).fetchall()
-        self._view.execute("COMMIT")
+        rows = self._view.execute(_SELECT_COUNTS).fetchall()  # one statement: one committed state
         active = set(self._names)
-        triggers = tuple(TriggerCounts(*(*row, TriggerName(*row[:3]) in active)) for row in rows)
-        return Counts(*(*totals, triggers))
+        triggers = [TriggerCounts(*(*row[4:], TriggerName(*row[4:7]) in active)) for row in rows if row[4] is not None]
+        return Counts(*(*rows[0][:4], tuple(triggers)))
 
     def dead_letters(self) -> Mapping[str, Any]:
         """The newest dead letters that the broker keeps, without their data."""

@@ -120,7 +120,7 @@ class _Connection(asyncio.Protocol):
         self._turns: deque[_Turn] = deque()
         self._writable = asyncio.Event()
         self._writable.set()
-        self._closing = False
+        self._closing = self._lingering = False
         self._in_head = False
         self._begin()
         self.lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -253,8 +253,10 @@ class _Connection(asyncio.Protocol):
             elif len(self._turns) <= _PIPELINE_LIMIT and not self._transport.is_closing():
                 self._transport.resume_reading()
         self.task = None
-        if not self._transport.is_closing():
-            patience_s = _LINGER_S if self._closing else self._limits.idle_s
+        if self._closing and not self._lingering:
+            self._transport.close()
+        elif not self._transport.is_closing():
+            patience_s = _LINGER_S if self._lingering else self._limits.idle_s
             self._timer = asyncio.get_running_loop().call_later(patience_s, self._close_if_idle)
 
     async def _answer(self, asked: Request | Response) -> Response:
@@ -296,6 +298,7 @@ class _Connection(asyncio.Protocol):
         if read_whole:
             self._transport.close()
         elif not self._transport.is_closing():
+            self._lingering = True
             self._transport.write_eof()
 
     def _close_if_idle(self) -> None:

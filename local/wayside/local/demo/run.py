@@ -102,7 +102,7 @@ class Demo:
         ledger_file = self.prepared.composition.ledger
         assert ledger_file is not None, "the demo's composition names a ledger"
         self._ledger, self._http = Ledger(ledger_file), HttpClient()
-        self.readings = Readings(self.prepared.composition, DRIFT)
+        self.readings = Readings(self.prepared.composition, DRIFT, self._settings.window_rows)
         await self._ledger.start()
         for close in (self._ledger.stop, self._http.close, self.readings.close):
             self._stack.push_async_callback(close)

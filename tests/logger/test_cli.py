@@ -1,0 +1,127 @@
+"""The command line of KServe's agent, as its injector writes it, and what is refused."""
+
+import asyncio
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import HOST, EventSink, echo
+
+from wayside.eventing.errors import ConfigurationError
+from wayside.eventing.http.client import HttpClient, Unreachable, Url
+from wayside.eventing.http.server import HttpServer
+from wayside.logger import cli
+from wayside.logger.settings import LogMode
+
+INJECTED = (
+    "--log-url http://broker-ingress.knative-eventing.svc.cluster.local/default/default --source-uri digits-predictor-0"
+    " --log-mode all --inference-service digits --namespace default --endpoint  --component predictor"
+    " --metadata-headers X-Tenant,x-user --metadata-annotations team=a,tier=b --logger-ca-cert-file ca.crt"
+    " --logger-tls-skip-verify false --component-port 8085"
+).split(" ")
+
+
+def test_the_injectors_arguments_are_understood() -> None:
+    settings = cli.parse(INJECTED, {})
+    assert settings.delivery.url == "http://broker-ingress.knative-eventing.svc.cluster.local/default/default"
+    assert settings.identity.source == "digits-predictor-0"
+    assert (settings.identity.service.service, settings.identity.service.endpoint) == ("digits", "")
+    assert settings.capture.metadata_headers == {"x-tenant", "x-user"}
+    assert settings.identity.annotations == {"team": "a", "tier": "b"}
+    assert settings.delivery.tls_skip_verify is False
+    assert settings.delivery.ca_file == Path("/etc/tls/logger/ca.crt")
+    assert (settings.upstream.port, settings.listen.port) == (8085, 9081)
+
+
+@pytest.mark.parametrize(
+    ("argv", "value"),
+    [
+        ([], False),
+        (["--logger-tls-skip-verify"], True),
+        (["-logger-tls-skip-verify=true"], True),
+        (["--logger-tls-skip-verify", "false"], False),
+    ],
+)
+def test_gos_ways_to_write_a_boolean(argv: list[str], value: bool) -> None:
+    assert cli.parse(argv, {}).delivery.tls_skip_verify is value
+
+
+def test_an_empty_mode_is_all_and_flags_come_from_the_environment() -> None:
+    assert cli.parse(["--log-mode", ""], {}).capture.mode is LogMode.ALL
+    settings = cli.parse([], {"WAYSIDE_LOGGER_QUEUE_BYTES": "1Mi", "WAYSIDE_LOGGER_LOGGER_TLS_SKIP_VERIFY": "true"})
+    assert settings.delivery.queue_bytes == 1 << 20
+    assert settings.delivery.tls_skip_verify is True
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        (["--enable-puller"], "multi-model puller is not part"),
+        (["--enable-batcher", "true"], "batcher is not part"),
+        (["--log-store-path", "s3://b"], "blob storage is not part"),
+        (["--log-marshaller-url", "http://m"], "marshaller is not part"),
+        (["--log-url", "broker"], "absolute http"),
+        (["--log-mode", "some"], "invalid choice"),
+        (["--metadata-annotations", "team"], "'team' is not key=value"),
+        (["--workers", "0"], "--workers"),
+        (["--port", "http"], "is not a port"),
+        (["--unknown"], "--unknown"),
+    ],
+)
+def test_what_cannot_be_done_is_one_line(argv: list[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(argv, {}) == 2
+    printed = capsys.readouterr().err
+    assert words in printed
+    assert printed.count("\n") == 1
+
+
+def test_a_bad_readiness_probe_is_an_error_at_start(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["--port", "0", "--admin-port", "0"], {"SERVING_READINESS_PROBE": "{"}) == 2
+    assert "SERVING_READINESS_PROBE" in capsys.readouterr().err
+    with pytest.raises(ConfigurationError):
+        cli.parse(["--grace", "long"], {})
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+async def wait_ready(client: HttpClient, url: Url) -> None:
+    async with asyncio.timeout(20):
+        while True:
+            try:
+                if (await client.send(b"GET", url, [], timeout_s=1)).status == 200:
+                    return
+            except Unreachable:
+                await asyncio.sleep(0.05)
+
+
+async def test_sigterm_flushes_the_queue_and_ends_with_0() -> None:
+    sink = EventSink()
+    model, events = HttpServer(echo, HOST, 0), HttpServer(sink.answer, HOST, 0)
+    await model.start()
+    await events.start()
+    port, admin = free_port(), free_port()
+    flags = f"--log-url http://{HOST}:{events.port}/ --port {port} --admin-port {admin} --component-port {model.port}"
+    process = subprocess.Popen([sys.executable, "-m", "wayside.logger", *flags.split()], stderr=subprocess.PIPE)
+    client = HttpClient()
+    try:
+        await wait_ready(client, Url.parse(f"http://{HOST}:{admin}/readyz"))
+        for _ in range(20):
+            await client.send(b"POST", Url.parse(f"http://{HOST}:{port}/"), [], b"{}", timeout_s=5)
+        process.send_signal(signal.SIGTERM)
+        sink.free.set()
+        await sink.wait_for(40)
+        assert await asyncio.to_thread(process.wait, 20) == 0
+    finally:
+        process.kill()
+        process.communicate()
+        await client.close()
+        await model.stop()
+        await events.stop()
