@@ -1,11 +1,13 @@
 """The store by itself: pages, pruning, and a group that fails."""
 
 import asyncio
+import sqlite3
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from wayside.eventing.broker.changes import Admission
 from wayside.eventing.broker.names import BrokerName, TriggerName
 from wayside.eventing.broker.retention import Retention, RetentionSettings
 from wayside.eventing.broker.routing import Arrival
@@ -13,7 +15,9 @@ from wayside.eventing.broker.store import BrokerStore
 from wayside.eventing.broker.tables import Waiting
 from wayside.eventing.broker.wire import Failure
 from wayside.eventing.clock import FakeClock
+from wayside.eventing.errors import WaysideError
 from wayside.eventing.event import CloudEvent
+from wayside.eventing.sink import SinkUnavailable
 
 TRIGGER = TriggerName("default", "default", "t")
 
@@ -103,6 +107,23 @@ async def test_making_room_stops_when_there_is_some(tmp_path: Path, clock: FakeC
     await retention.sweep()
     assert 0.3 < store.fill < 0.9
     await store.stop()
+
+
+async def test_a_store_that_cannot_write_says_so_each_time_and_recovers(
+    tmp_path: Path, store: BrokerStore, clock: FakeClock
+) -> None:
+    other = sqlite3.connect(tmp_path / "b.sqlite", isolation_level=None)
+    other.execute("CREATE TRIGGER broken BEFORE INSERT ON events BEGIN SELECT RAISE(ROLLBACK, 'disk I/O error'); END")
+    for _ in range(2):
+        answers = await asyncio.gather(*(store.add(arrival(str(n))) for n in range(3)), return_exceptions=True)
+        assert [type(answer) for answer in answers] == [SinkUnavailable] * 3
+    other.execute("DROP TRIGGER broken")
+    other.close()
+    assert await store.add(arrival("1")) is Admission.STORED
+    await store.stop()
+    for _ in range(2):
+        with pytest.raises(WaysideError, match="not open"):
+            await asyncio.wait_for(store.add(arrival("2")), 5)
 
 
 async def test_stop_may_come_twice_and_before_start(tmp_path: Path, clock: FakeClock) -> None:

@@ -5,8 +5,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 
-import pytest
-
 from wayside.eventing.event import CloudEvent
 from wayside.eventing.http.client import HttpClient, Url
 from wayside.eventing.http.message import Request, Response
@@ -148,12 +146,6 @@ async def before(
         await client.close()
         await logger.stop()
         await events.stop()
-
-
-@pytest.fixture
-async def stage() -> AsyncIterator[Stage]:
-    async with staged() as made:
-        yield made
 
 
 def with_delivery(given: LoggerSettings, **changes: object) -> LoggerSettings:

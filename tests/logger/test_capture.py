@@ -4,7 +4,7 @@ import asyncio
 import json
 from dataclasses import replace
 
-from conftest import Stage, echo, staged, with_delivery
+from logger_stage import Stage, echo, staged, with_delivery
 
 from wayside.eventing.http.message import Request, Response
 from wayside.logger.settings import LoggerSettings, LogMode

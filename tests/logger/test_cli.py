@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import HOST, EventSink, echo
+from logger_stage import HOST, EventSink, echo
 
 from wayside.eventing.errors import ConfigurationError
 from wayside.eventing.http.client import HttpClient, Unreachable, Url
@@ -16,12 +16,32 @@ from wayside.eventing.http.server import HttpServer
 from wayside.logger import cli
 from wayside.logger.settings import LogMode
 
-INJECTED = (
-    "--log-url http://broker-ingress.knative-eventing.svc.cluster.local/default/default --source-uri digits-predictor-0"
-    " --log-mode all --inference-service digits --namespace default --endpoint  --component predictor"
-    " --metadata-headers X-Tenant,x-user --metadata-annotations team=a,tier=b --logger-ca-cert-file ca.crt"
-    " --logger-tls-skip-verify false --component-port 8085"
-).split(" ")
+INJECTED = [
+    "--log-url",
+    "http://broker-ingress.knative-eventing.svc.cluster.local/default/default",
+    "--source-uri",
+    "digits-predictor-0",
+    "--log-mode",
+    "all",
+    "--inference-service",
+    "digits",
+    "--namespace",
+    "default",
+    "--endpoint",
+    "",
+    "--component",
+    "predictor",
+    "--metadata-headers",
+    "X-Tenant,x-user",
+    "--metadata-annotations",
+    "team=a,tier=b",
+    "--logger-ca-cert-file",
+    "ca.crt",
+    "--logger-tls-skip-verify",
+    "false",
+    "--component-port",
+    "8085",
+]
 
 
 def test_the_injectors_arguments_are_understood() -> None:

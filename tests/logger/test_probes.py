@@ -1,7 +1,7 @@
 """Probes: who is one, what it is told, and that none becomes an event."""
 
 import pytest
-from conftest import Stage, before
+from logger_stage import Stage, before
 
 from wayside.eventing.errors import ConfigurationError
 from wayside.logger.probes import ProbeTarget

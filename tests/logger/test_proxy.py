@@ -2,11 +2,13 @@
 
 import asyncio
 import socket
+from contextlib import suppress
+from itertools import pairwise
 
 import pytest
-from conftest import HOST, Stage, before, staged, staged_raw
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from logger_stage import HOST, Stage, before, staged, staged_raw
 
 from wayside.eventing.http.message import Request, Response
 
@@ -36,7 +38,7 @@ async def test_a_request_in_single_bytes_is_the_same_request(message: bytes) -> 
 def test_any_cut_of_the_stream_gives_the_same_events(cuts: list[int]) -> None:
     async def run() -> None:
         edges = [0, *sorted(set(cuts)), len(CHUNKED)]
-        pieces = [CHUNKED[a:b] for a, b in zip(edges, edges[1:], strict=False)]
+        pieces = [CHUNKED[a:b] for a, b in pairwise(edges)]
         async with staged(shout) as stage:
             await stage.talk(*pieces, until=b"HELLO")
             await stage.sink.wait_for(2)
@@ -185,8 +187,7 @@ async def test_a_model_that_breaks_off_in_its_answer_breaks_the_clients_connecti
         writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\npart")
 
     async with staged_raw(serve) as stage:
-        with pytest.raises(ConnectionError):
-            await stage.talk(REQUEST)
+        assert (await stage.talk(REQUEST)).endswith(b"\r\n\r\npart")
         await stage.sink.wait_for(1)
         assert stage.sink.of("response") == []
 
@@ -196,7 +197,8 @@ async def test_a_client_that_leaves_frees_the_model() -> None:
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"hello")
-        await reader.read()
+        with suppress(ConnectionError):
+            await reader.read()
         left.set()
 
     async with staged_raw(serve) as stage:

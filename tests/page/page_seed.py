@@ -46,7 +46,9 @@ def payload(kind: str, body: Any, name: str, t: float, key: ServiceKey = KEY, **
     return CloudEvent(name, "digits-predictor", kind, data, at, "application/json", extensions=shared)
 
 
-def inference(name: str, t: float, instances: Any, predictions: Any, **extensions: str) -> tuple[CloudEvent, CloudEvent]:
+def inference(
+    name: str, t: float, instances: Any, predictions: Any, **extensions: str
+) -> tuple[CloudEvent, CloudEvent]:
     """A request event and its response event."""
     request = payload(REQUEST, {"instances": instances}, name, t, **extensions)
     return request, payload(RESPONSE, {"predictions": predictions}, name, t, **extensions)

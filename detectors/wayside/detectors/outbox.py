@@ -63,8 +63,13 @@ class Outbox:
     async def _run(self) -> None:
         while True:
             self._woken.clear()
-            while (posting := await self._store.next_posting()) is not None:
-                await self._post(posting)
+            try:
+                while (posting := await self._store.next_posting()) is not None:
+                    await self._post(posting)
+            except Exception:  # the task's edge: a full disk may pass, and verdicts are worth waiting for
+                log.exception("the outbox waits %.0f s", self._backoff.limit_s)
+                await asyncio.sleep(self._backoff.limit_s)
+                continue
             await self._woken.wait()
 
     async def _post(self, posting: Posting) -> None:

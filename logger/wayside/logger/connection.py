@@ -64,9 +64,8 @@ class ClientConnection(asyncio.Protocol):
             self._exchanges.popleft().abort()
 
     def eof_received(self) -> bool:
-        """A client that has said all it wants still gets its answers."""
-        self._closing = True
-        return bool(self._exchanges)
+        """A client that ends its side is taken as gone, as Go's server does, so that the model is not kept at work."""
+        return False
 
     def data_received(self, data: bytes) -> None:
         if self._switched:

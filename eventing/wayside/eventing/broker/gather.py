@@ -69,10 +69,14 @@ class Gatherer(Generic[C, R]):
         try:
             batch.succeed(await self._database.write(lambda connection: self._run(connection, batch)))
         except Exception as exc:  # handed to the callers, whose changes they were
+            self._close(batch)  # it may have failed before it was run
             batch.fail(exc)
 
     def _run(self, connection: sqlite3.Connection, batch: _Batch[C, R]) -> list[R]:
+        self._close(batch)
+        return self._apply(connection, batch.changes)
+
+    def _close(self, batch: _Batch[C, R]) -> None:
         with self._lock:
             if self._open is batch:
                 self._open = None
-        return self._apply(connection, batch.changes)

@@ -21,7 +21,7 @@ from wayside.local.page.sources import Problem
 from wayside.sinks.records import Alert, DetectorRate, RecordCounts, RecordReader, WindowRow
 
 T = TypeVar("T")
-_FLAGGED = 24
+_FLAGGED = 12
 _WINDOWS = 200
 _ALERTS = 50
 _SETTLED_S = 120.0

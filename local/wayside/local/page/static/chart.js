@@ -4,15 +4,17 @@ import { svg } from "./dom.js";
 import { clock } from "./format.js";
 import { AXES, timeScale, timeTicks } from "./scales.js";
 
-const MARGIN = { top: 20, right: 10, bottom: 22, left: 44 };
+const MARGIN = { top: 34, right: 10, bottom: 22, left: 44 };
+const UNLABELLED_TOP = 8;
 const PIXELS_A_TICK = 90;
 
 export class TimeChart {
-  // `axis` names one of AXES; `label` says what the chart is, for those who do not see it.
-  constructor(container, { axis, height, label, unit = "" }) {
+  // `axis` names one of AXES; `label` says what the chart is, for those who do not see it; `labelled` names the phases.
+  constructor(container, { axis, height, label, unit = "", labelled = true }) {
     this.axis = AXES[axis];
     this.height = height;
     this.unit = unit;
+    this.labelled = labelled;
     this.svg = svg("svg", { class: "chart", role: "img", tabindex: 0, height });
     this.title = svg("title");
     this.title.textContent = label;
@@ -41,7 +43,7 @@ export class TimeChart {
     const { lines = [], dots = [], rules = [], span } = this.picture;
     const values = [...lines.flatMap(({ points }) => points.map(([, value]) => value)), ...dots.map(({ value }) => value), ...rules.map(({ value }) => value)];
     const range = this.axis.range(values);
-    const plot = { left: MARGIN.left, right: width - MARGIN.right, top: MARGIN.top, bottom: this.height - MARGIN.bottom };
+    const plot = { left: MARGIN.left, right: width - MARGIN.right, top: this.labelled ? MARGIN.top : UNLABELLED_TOP, bottom: this.height - MARGIN.bottom };
     this.plot = plot;
     this.x = timeScale(span, [plot.left, plot.right]);
     this.y = (value) => plot.bottom - this.axis.up(value, range) * (plot.bottom - plot.top);
@@ -58,8 +60,8 @@ export class TimeChart {
       const left = this.clamp(this.x(phase.from));
       const width = this.clamp(phase.to === null ? this.plot.right : this.x(phase.to)) - left;
       group.append(svg("rect", { class: `band ${kindOf(phase.kind)}`, x: left, y: 0, width: Math.max(0, width - 1), height: this.plot.bottom }));
-      const label = shortened(phase.title, width - 10);
-      if (label) group.append(svg("text", { x: left + 5, y: 13, class: "band-label" }, label));
+      const label = this.labelled ? wrapped(phase.title, width - 8) : [];
+      label.forEach((text, at) => group.append(svg("text", { x: left + 5, y: 13 + at * 12, class: "band-label" }, text)));
     }
     return group;
   }
@@ -193,9 +195,12 @@ function kindOf(kind) {
   return ["outliers", "shift", "fault"].includes(kind) ? kind : "ordinary";
 }
 
-// What of a text fits into so many pixels, about; empty where too little would be left.
-function shortened(text, pixels) {
-  const fits = Math.floor(pixels / 5.8);
-  if (text.length <= fits) return text;
-  return fits < 5 ? "" : `${text.slice(0, fits - 1).trimEnd()}…`;
+// A text on two lines at most that fit into so many pixels, about; nothing where too little of it would be left.
+function wrapped(text, pixels) {
+  const fits = Math.floor(pixels / 5.3);
+  if (text.length <= fits) return [text];
+  const space = text.lastIndexOf(" ", fits);
+  if (fits < 8 || space < 0) return [];
+  const rest = text.slice(space + 1);
+  return [text.slice(0, space), rest.length <= fits ? rest : `${rest.slice(0, fits - 1).trimEnd()}…`];
 }

@@ -42,7 +42,8 @@ export class Flagged {
       card.picture ? picture(card.picture, `flagged row, ${predicted}`) : values(card.fields),
       el("span", { class: "prediction" }, predicted),
       el("span", { class: "p" }, `p ${significant(card.p_value, 2)}`),
-      el("span", { class: "score" }, `score ${significant(card.score)} > ${significant(card.threshold)}`),
+      el("span", {}, `score ${significant(card.score)}`),
+      el("span", {}, `threshold ${significant(card.threshold)}`),
       el("time", { datetime: card.time }, clock(epoch(card.time))),
     );
     node.addEventListener("click", () => this.open(card));

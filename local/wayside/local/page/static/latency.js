@@ -20,7 +20,7 @@ export class Latency {
     this.legend.replaceChildren(...lines.map(route), difference(lines));
     const each = width === 1 ? "each second" : `each ${width} seconds`;
     const faults = demo.faults.map(({ what }, at) => `${at + 1} ${what}`).join(" · ");
-    this.note.replaceChildren(`p50 and p99 of ${each}, ${MEASURED_BY[source]}. `, faults ? el("span", { class: "fault-list" }, `Faults: ${faults}`) : "");
+    this.note.replaceChildren(`p50 and p99 of ${each}, ${MEASURED_BY[source]}; the figures above are of the last minute. `, faults ? el("span", { class: "fault-list" }, `Faults: ${faults}`) : "");
     this.chart.update({
       span, phases: demo.phases, faults: demo.faults, gap_s: Math.max(6, width * 4),
       lines: [...lines.map((line, at) => drawn(line, at, 2, "p99")), ...lines.map((line, at) => drawn(line, at, 1, "p50"))].reverse(),
@@ -43,12 +43,12 @@ function route({ name, recent }, at) {
   const swatch = svg("svg", { class: "swatch", width: 22, height: 12, "aria-hidden": true },
     svg("path", { class: `line ${CLASSES[at]} p50`, d: "M1 8H21" }), svg("path", { class: `line ${CLASSES[at]} p99`, d: "M1 3H21" }));
   return el("p", { class: "route" }, swatch, el("span", {}, name),
-    el("b", {}, milliseconds(recent?.p50)), el("small", {}, "p50"), el("b", {}, milliseconds(recent?.p99)), el("small", {}, "p99, last minute"));
+    el("b", {}, milliseconds(recent?.p50)), el("small", {}, "p50"), el("b", {}, milliseconds(recent?.p99)), el("small", {}, "p99"));
 }
 
 function difference([through, direct]) {
   const [with_, without] = [through.recent?.p50, direct.recent?.p50];
   if (with_ == null || without == null) return el("p", { class: "route" });
   const added = with_ - without;
-  return el("p", { class: "route added" }, el("span", {}, "difference of medians"), el("b", {}, `${added < 0 ? "−" : "+"}${milliseconds(Math.abs(added))}`));
+  return el("p", { class: "route added" }, el("span", {}, "difference at p50"), el("b", {}, `${added < 0 ? "−" : "+"}${milliseconds(Math.abs(added))}`));
 }

@@ -34,15 +34,16 @@ export const AXES = {
     ticks: ([bottom, top]) => logTicks(bottom, top),
     up: (value, [bottom, top]) => Math.log(Math.max(value, bottom) / bottom) / Math.log(top / bottom),
   },
-  // A p-value, the small ones on top: evidence grows upwards. What is smaller than 10^-16 stands at the top edge.
+  // A p-value, the small ones on top: evidence grows upwards. What is smaller than 10^-8 stands at the top edge; p = 1
+  // stands a little above the bottom one, clear of the marks there.
   evidence: {
-    range: (values) => [0, Math.min(16, Math.max(4, Math.ceil(Math.max(0, ...values.map(evidence)) + 0.5)))],
+    range: (values) => [-0.7, Math.min(8, Math.max(4, Math.ceil(Math.max(0, ...values.map(evidence)) + 0.5)))],
     ticks: ([, top]) => {
-      const step = Math.max(1, Math.ceil(top / 5));
+      const step = Math.max(1, Math.ceil(top / 4));
       const marks = Array.from({ length: Math.floor(top / step) + 1 }, (_, at) => at * step);
       return marks.map((exponent) => ({ value: 10 ** -exponent, label: exponent ? powerOfTen(-exponent) : "1" }));
     },
-    up: (value, [, top]) => Math.min(1, evidence(value) / top),
+    up: (value, [bottom, top]) => (Math.min(top, evidence(value)) - bottom) / (top - bottom),
   },
 };
 

@@ -12,7 +12,7 @@ export class Traffic {
     this.details = el("div");
     const holder = el("div");
     body.append(this.figures, holder, this.details);
-    this.chart = new TimeChart(holder, { axis: "linear", height: 112, label: "Rows a second", unit: "" });
+    this.chart = new TimeChart(holder, { axis: "linear", height: 108, label: "Rows answered a second", labelled: false });
   }
 
   show(traffic, { span, demo }) {
