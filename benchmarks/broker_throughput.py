@@ -170,13 +170,16 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=5.0)
     parser.add_argument("--connections", type=int, default=32)
     parser.add_argument("--bytes", type=int, default=200, help="data of one event")
-    parser.add_argument("--folder", type=Path, default=Path(), help="the store is made in here (default: .)")
+    parser.add_argument(
+        "--folder", type=Path, default=Path(".state"), help="the store is made in here (default: .state)"
+    )
     parser.add_argument("--ports", type=int, nargs=3, default=[18610, 18611, 18612])
     parser.add_argument("--subscriber", type=int, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.subscriber:
         return uvloop.run(subscribe(arguments.subscriber))
-    with tempfile.TemporaryDirectory(dir=arguments.folder, prefix=".bench-broker-") as folder:
+    arguments.folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=arguments.folder, prefix="bench-broker-") as folder:
         figures = uvloop.run(run(arguments, Path(folder)))
     taken = len(figures.latencies_s)
     print(f"{arguments.connections} connections, {arguments.bytes} B of data, one matching Trigger")

@@ -155,8 +155,8 @@ def read_identity(event: CloudEvent) -> DetectorIdentity:
     try:
         meta = json.loads(event.data)["meta"]
         names = (str(meta["name"]), str(meta["detector_type"]), str(meta["artifact_digest"]))
-        return DetectorIdentity(*names, alpha=float(meta["alpha"]))
-    except (ValueError, TypeError, KeyError, RecursionError) as exc:
+        return DetectorIdentity(*names, alpha=_number(meta["alpha"]))
+    except (OverflowError, ValueError, TypeError, KeyError, RecursionError) as exc:
         raise MalformedEvent(f"verdict's 'meta' does not say who judged: {exc}") from exc
 
 

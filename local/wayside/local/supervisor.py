@@ -61,6 +61,8 @@ class Supervisor:
         for child in self._children.values():
             await self._wait_ready(child)
             self._on_ready(child.process)
+        for child in self._children.values():
+            child.check()  # whoever answered that it is ready, it must have been the child
         self._keepers = [asyncio.create_task(self._keep(child)) for child in self._children.values()]
 
     async def stop(self) -> None:
@@ -89,9 +91,10 @@ class Supervisor:
         url = Url.parse(child.process.ready_url)
         try:
             async with asyncio.timeout(self._limits.ready_s):
+                child.check()
                 while not await self._is_ready(url):
-                    child.check()
                     await asyncio.sleep(_POLL_S)
+                    child.check()
         except TimeoutError as exc:
             raise ConfigurationError(
                 f"{child.process.name} is not ready after {self._limits.ready_s:g} s; see {child.log_file}"

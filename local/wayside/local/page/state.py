@@ -54,6 +54,8 @@ class LiveState:
         self._sampler: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
+        """Take a first sample, so that the first state has something to show."""
+        await self._sample_once()
         self._sampler = asyncio.create_task(self._sample_regularly(), name="page-sampler")
 
     async def stop(self) -> None:
@@ -81,11 +83,14 @@ class LiveState:
 
     async def _sample_regularly(self) -> None:
         while True:
-            try:
-                await self._sample()
-            except Exception:  # the edge of a task: one bad reading leaves a gap in the charts, no more
-                log.exception("sampling failed")
             await asyncio.sleep(SAMPLE_EVERY_S)
+            await self._sample_once()
+
+    async def _sample_once(self) -> None:
+        try:
+            await self._sample()
+        except Exception:  # the edge of a task: one bad reading leaves a gap in the charts, no more
+            log.exception("sampling failed")
 
     async def _sample(self) -> None:
         self._logger = self._noted("logger", await attempt(self._admin.logger))

@@ -50,5 +50,5 @@ function difference([through, direct]) {
   const [with_, without] = [through.recent?.p50, direct.recent?.p50];
   if (with_ == null || without == null) return el("p", { class: "route" });
   const added = with_ - without;
-  return el("p", { class: "route added" }, el("span", {}, "difference at p50"), el("b", {}, `${added < 0 ? "−" : "+"}${milliseconds(Math.abs(added))}`));
+  return el("p", { class: "route added" }, el("span", {}, "difference"), el("b", {}, `${added < 0 ? "−" : "+"}${milliseconds(Math.abs(added))}`));
 }
