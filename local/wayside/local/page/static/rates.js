@@ -4,6 +4,8 @@ import { el, svg } from "./dom.js";
 import { count, percent, significant } from "./format.js";
 
 const WORDS = { "as asked": "as asked", higher: "higher than asked", lower: "lower than asked", unknown: "no rows yet" };
+// Where nobody knows which rows are ordinary, what is flagged is not a false-alarm rate, and may well be right.
+const WORDS_OF_ALL = { "as asked": "as false alarms alone would give", higher: "more than false alarms alone", lower: "fewer than allowed", unknown: "no rows yet" };
 
 export function showRates(body, { detectors, basis }) {
   if (!detectors.length) return body.replaceChildren(el("p", { class: "empty" }, "No row detector has judged anything yet."));
@@ -12,11 +14,12 @@ export function showRates(body, { detectors, basis }) {
 
 function one(detector, basis) {
   const top = scaleTop(detector);
+  const [verb, words, judgement] = basis === "all rows" ? ["flagged", WORDS_OF_ALL, "neutral"] : ["measured", WORDS, detector.judgement.replace(" ", "-")];
   const head = el(
     "p", { class: "rate-head" },
     el("span", {}, `${detector.detector}: asked for `), el("b", {}, percent(detector.alpha)),
-    el("span", {}, ", measured "), el("b", {}, percent(detector.share)),
-    el("span", { class: `judgement ${detector.judgement.replace(" ", "-")}` }, WORDS[detector.judgement]),
+    el("span", {}, `, ${verb} `), el("b", {}, percent(detector.share)),
+    el("span", { class: `judgement ${judgement}` }, words[detector.judgement]),
   );
   const interval = detector.scored ? `90 % interval ${percent(detector.low)} to ${percent(detector.high)}, n = ${count(detector.scored)}, over ${basis}; ` : "";
   const note = el("p", { class: "note" }, `${interval}threshold ${significant(detector.threshold, 4)}.`);
