@@ -20,8 +20,10 @@ from wayside.eventing.http.client import HttpClient, Url
 from wayside.eventing.http_binding import encode_binary
 from wayside.eventing.identity import mint_event_id
 from wayside.eventing.vocabulary import REQUEST, ServiceKey
-from wayside.local.composition import LOOPBACK
-from wayside.local.demo.prepare import OUTLIER, WELL_KNOWN_PORTS, DemoSettings, Prepared, prepare
+from wayside.local.composition import LOOPBACK, Process
+from wayside.local.demo.phases import WINDOW_ROWS
+from wayside.local.demo.prepare import DRIFT, OUTLIER, WELL_KNOWN_PORTS, DemoSettings, Prepared, prepare
+from wayside.local.readings import Readings
 from wayside.local.supervisor import Supervisor
 
 JSON = (b"content-type", b"application/json")
@@ -92,22 +94,38 @@ def post_event(prepared: Prepared, target: str, rows: int) -> Send:
     return send
 
 
+ROUTES = {
+    "model": "model server alone",
+    "proxy": "through the logger, capture off",
+    "logger": "through the logger, the whole loop behind it",
+}
+
+
 async def compare(prepared: Prepared, ports: dict[str, int], flags: argparse.Namespace) -> Table:
-    """The model server alone and through the logger, in turn, so that a machine that drifts hits both alike."""
-    direct, through = predict(prepared, ports["model"]), predict(prepared, ports["logger"])
-    pairs = []
-    await closed_loop(direct, flags.connections, 2)
+    """The routes in turn, so that a machine that drifts hits all alike. Every process shares the machine's cores."""
+    sends = [predict(prepared, ports[route]) for route in ROUTES]
+    rounds = []
+    for send in sends:
+        await closed_loop(send, flags.connections, 1)
     for _ in range(flags.rounds):
-        alone = await closed_loop(direct, flags.connections, flags.seconds)
-        pairs.append((alone, await closed_loop(through, flags.connections, flags.seconds)))
+        rounds.append([await closed_loop(send, flags.connections, flags.seconds) for send in sends])
     table = Table(title=f"{flags.connections} connections, {flags.rounds} rounds of {flags.seconds:g} s, medians")
     for column in ("", "per second", "p50 ms", "p99 ms"):
         table.add_column(column, justify="left" if not column else "right")
-    for name, loads in zip(("model server alone", "through the logger"), zip(*pairs, strict=True), strict=True):
+    for name, loads in zip(ROUTES.values(), zip(*rounds, strict=True), strict=True):
         table.add_row(name, *_figures(loads))
-    ratios = [median(f(b) / f(a) for a, b in pairs) for f in (lambda x: x.rate, *map(_quantile, (0.5, 0.99)))]
-    table.add_row("ratio, pair by pair", *(f"{ratio:.2f}" for ratio in ratios), end_section=True)
+    for number, route in ((1, "proxy"), (2, "logger")):
+        ratios = [
+            median(figure(loads[number]) / figure(loads[0]) for loads in rounds)
+            for figure in (_rate, _quantile(0.5), _quantile(0.99))
+        ]
+        table.add_row(f"ratio to the model alone: {route}", *(f"{ratio:.2f}" for ratio in ratios))
+    table.add_section()
     return table
+
+
+def _rate(load: Load) -> float:
+    return load.rate
 
 
 def _quantile(share: float) -> Callable[[Load], float]:
@@ -119,14 +137,29 @@ def _figures(loads: Sequence[Load], rows: int = 1) -> list[str]:
     return [f"{rate:,.0f}", *(f"{median(load.quantile_ms(share) for load in loads):.1f}" for share in (0.5, 0.99))]
 
 
+async def _wait_settled(prepared: Prepared) -> None:
+    """What the load before left on its way must not be paid for by the figures after it."""
+    readings = Readings(prepared.composition, DRIFT, WINDOW_ROWS)
+    await readings.wait_settled(60)
+    await readings.close()
+
+
+def _proxy(ports: dict[str, int]) -> Process:
+    """One more logger, which captures nothing."""
+    port, admin_port = ports["proxy"], ports["proxy"] + 1
+    flags = ("--port", str(port), "--admin-port", str(admin_port), "--component-port", str(ports["model"]))
+    return Process("proxy", ("logger", *flags), f"http://{LOOPBACK}:{admin_port}/readyz", "a proxy")
+
+
 async def measure(flags: argparse.Namespace, folder: Path) -> Table:
     """Start everything, measure, stop everything."""
-    ports = dict(WELL_KNOWN_PORTS)
+    ports = {**WELL_KNOWN_PORTS, "proxy": 9091}
     prepared = await prepare(DemoSettings(folder / "state", Path(__file__).parents[1], ports))
-    supervisor = Supervisor(prepared.processes(), folder / "logs")
+    supervisor = Supervisor([*prepared.processes(), _proxy(ports)], folder / "logs")
     try:
         await supervisor.start()
         table = await compare(prepared, ports, flags)
+        await _wait_settled(prepared)
         events = post_event(prepared, f"http://{LOOPBACK}:{ports['broker']}/default/default", 1)
         load = await closed_loop(events, flags.connections, flags.seconds)
         table.add_row("durable events (broker, all triggers live)", *_figures([load]))

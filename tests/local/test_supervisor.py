@@ -7,6 +7,7 @@ import socket
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -106,3 +107,20 @@ async def test_what_never_gets_ready_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"a is not ready after 0\.5 s"):
         await supervisor.start()
     await supervisor.stop()
+
+
+async def test_a_process_runs_at_its_niceness(tmp_path: Path) -> None:
+    async with supervising(replace(child("a"), niceness=7), logs=tmp_path) as supervisor:
+        pid = supervisor.pid("a")
+        assert pid is not None
+        assert os.getpriority(os.PRIO_PROCESS, pid) == 7
+
+
+async def test_an_answer_from_someone_else_is_not_readiness(tmp_path: Path) -> None:
+    other = child("other")
+    async with supervising(other, logs=tmp_path):
+        taken = replace(child("a", "import sys; sys.exit('a: the port is taken')"), ready_url=other.ready_url)
+        supervisor = Supervisor([taken, child("b")], tmp_path)
+        with pytest.raises(ConfigurationError, match="the port is taken"):
+            await supervisor.start()
+        await supervisor.stop()

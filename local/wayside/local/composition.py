@@ -5,7 +5,7 @@ command lines: each is one that a person could type.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any
@@ -19,6 +19,7 @@ Port = Annotated[int, Field(ge=1, le=65535)]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=63)]
 LOOPBACK = "127.0.0.1"
 BROKER_PATH = "default/default"
+_BESIDE_NICENESS = 10
 
 
 class _Section(BaseModel):
@@ -73,13 +74,17 @@ class Composition(_Section):
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """One child: its name, the arguments after `wayside`, where it says that it is ready, and what it serves."""
+    """One child: its name, the arguments after `wayside`, where it says that it is ready, and what it serves.
+
+    `niceness` lowers a process's claim on the processors, as nice(1) does.
+    """
 
     name: str
     arguments: tuple[str, ...]
     ready_url: str
     serves: str
     program: tuple[str, ...] | None = None
+    niceness: int = 0
     environment: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -156,14 +161,10 @@ def default_manifests(composition: Composition) -> tuple[Path, ...]:
 def processes(composition: Composition) -> list[Process]:
     """The processes of a composition in the order of their start: from the sinks back to the sources, the page last."""
     detectors = [_detector(detector, composition) for detector in composition.detectors]
-    return [
-        _records(composition),
-        _prometheus(composition),
-        *detectors,
-        _broker(composition),
-        _logger(composition),
-        _page(composition),
-    ]
+    beside = [_records(composition), _prometheus(composition), *detectors, _broker(composition)]
+    # on one machine the model and the logger come first: what stands beside the serving path takes what is left
+    later = [replace(process, niceness=_BESIDE_NICENESS) for process in (*beside, _page(composition))]
+    return [*later[:-1], _logger(composition), later[-1]]
 
 
 def _listen(listener: Listener | Detector) -> tuple[str, ...]:

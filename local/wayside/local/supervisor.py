@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -148,6 +149,7 @@ class _Child:
                 start_new_session=True,
                 env={**os.environ, **self.process.environment},
             )
+        _set_niceness(self._running.pid, self.process.niceness)
 
     async def wait_exit(self) -> int:
         assert self._running is not None
@@ -174,6 +176,14 @@ class _Child:
             log.warning("%s did not stop within %g s and is killed", self.process.name, stop_s)
             running.kill()
             await running.wait()
+
+
+def _set_niceness(pid: int, niceness: int) -> None:
+    """Lower a process's claim, and its session's: Linux may share the processors out by session before it looks at
+    niceness (sched(7), autogroup), and every child leads a session of its own."""
+    with suppress(OSError):  # it may have ended already, which `check` tells; not every system has autogroups
+        os.setpriority(os.PRIO_PROCESS, pid, niceness)
+        Path(f"/proc/{pid}/autogroup").write_text(str(niceness))
 
 
 def _last_line(path: Path) -> str:

@@ -1,0 +1,82 @@
+"""A phase is judged by what it promised: each rule can fail, and honest runs do not fail by chance."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from wayside.local.demo.expectations import Promise, see
+from wayside.local.demo.facts import AlertFacts, PhaseFacts, Span, WindowFacts, count_alerts, count_windows
+from wayside.local.demo.ledger import PhaseRow, Route, RouteSummary
+from wayside.local.demo.phases import FAULTS, PHASES, WINDOW_ROWS, Kind, total_rows
+from wayside.sinks.alerts import Alert, WindowRow
+
+PROMISE = Promise(alpha=0.01, calibration_rows=5_000)
+THROUGH = RouteSummary("p", Route.THROUGH, 800, 800, 3_600, 0.012, 0.2)
+DIRECT = RouteSummary("p", Route.DIRECT, 160, 160, 700, 0.010, 0.2)
+
+
+def facts(kind: Kind, flagged: int = 36, drift: int = 0) -> PhaseFacts:
+    phase = PhaseRow("p", "P", kind.value, 0.0, 10.0)
+    return PhaseFacts(phase, THROUGH, DIRECT, 3_600, flagged, WindowFacts(17, drift), AlertFacts(0, 0, 0))
+
+
+GOOD = [facts(Kind.ORDINARY), facts(Kind.OUTLIERS, 3_500, 17), facts(Kind.SHIFT, 30, 16), facts(Kind.FAULT)]
+
+
+@pytest.mark.parametrize("fact", GOOD)
+def test_a_phase_that_went_as_it_should_is_seen(fact: PhaseFacts) -> None:
+    assert see(fact, PROMISE).ok
+
+
+@pytest.mark.parametrize(
+    ("fact", "words"),
+    [
+        (facts(Kind.ORDINARY, flagged=120), "ordinary rows were flagged"),
+        (facts(Kind.ORDINARY, flagged=0), "ordinary rows were flagged"),
+        (facts(Kind.ORDINARY, drift=5), "5 of 17 ordinary windows say drift"),
+        (replace(facts(Kind.ORDINARY), alerts=AlertFacts(0, 1, 0)), "did not resolve"),
+        (facts(Kind.OUTLIERS, flagged=1_000), "only 28% of the rows were flagged"),
+        (facts(Kind.SHIFT, drift=3), "only 3 of 17 windows"),
+        (replace(facts(Kind.ORDINARY), dropped=1), "1 events were dropped"),
+        (replace(facts(Kind.ORDINARY), scored=0), "no rows scored"),
+        (replace(facts(Kind.FAULT), through=replace(THROUGH, p50_s=0.2)), "200 ms"),
+        (replace(facts(Kind.FAULT), through=replace(THROUGH, answered=799)), "1 requests failed"),
+        (replace(facts(Kind.FAULT), direct=replace(DIRECT, p50_s=None)), "no answer to compare"),
+    ],
+)
+def test_each_rule_can_fail(fact: PhaseFacts, words: str) -> None:
+    seen = see(fact, PROMISE)
+    assert not seen.ok
+    assert words in seen.words
+
+
+def test_honest_rates_stay_within_the_range() -> None:
+    low, high = PROMISE.flagged_range(3_600)
+    rng = np.random.default_rng(3)
+    k = int(5_001 * 0.01)
+    flagged = rng.binomial(3_600, rng.beta(k, 5_001 - k, size=20_000))
+    assert np.mean((flagged < low) | (flagged > high)) < 1e-3
+    assert (low, high) < (36, 90)
+
+
+def window(first: int, time: str, drift: bool = False) -> WindowRow:
+    return WindowRow("n", "s", "c", "", "drift", first, first + 200, time, 0.5, 0.01, 0.1, drift)
+
+
+def test_windows_and_alerts_belong_to_the_phase_of_their_time() -> None:
+    times = [f"2026-11-21T10:00:{second:02d}Z" for second in (1, 5, 11, 15)]
+    windows = [window(200 * number, time, number == 2) for number, time in enumerate(times)]
+    ten = 1_795_255_210_000_000_000
+    before, after = Span(ten - 10**10, ten), Span(ten, None)
+    assert count_windows(windows, before) == WindowFacts(2, 0)
+    assert count_windows(windows, after) == WindowFacts(1, 0)  # the first one began before
+    alert = Alert("n", "s", "c", "", "drift", times[1], times[2], 0.001, 1)
+    assert count_alerts([alert], before) == AlertFacts(1, 0, 0)
+    assert count_alerts([alert], after) == AlertFacts(0, 1, 1)
+
+
+def test_the_script_has_whole_windows_and_its_names_exist() -> None:
+    assert all(phase.rows % WINDOW_ROWS == 0 and phase.rows >= 5 * WINDOW_ROWS for phase in PHASES)
+    assert total_rows() == sum(phase.rows for phase in PHASES)
+    assert {step.name for step in FAULTS} == {"broker", "outlier"}
