@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import pytest
-from page_seed import Loop, inference, verdict, window
+from page_seed import Loop, Seeding, inference, verdict, window
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
@@ -179,3 +179,21 @@ async def test_it_fits_a_narrow_screen(loop: Loop, browser: Browser) -> None:
         assert await browser.script("return document.documentElement.scrollWidth") == 420
     finally:
         await browser.run(lambda driver: driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {}))
+
+
+async def test_a_whole_demo_on_one_page(loop: Loop, browser: Browser, tmp_path: Path) -> None:
+    """The README's picture is this test's: WAYSIDE_TEST_SCREENSHOT=docs/page.png scripts/test tests/page -k whole_demo"""
+    await Seeding(loop).run()
+    picture = Path(os.environ.get("WAYSIDE_TEST_SCREENSHOT") or tmp_path / "page.png")
+    tall = {"width": 1280, "height": 1480, "deviceScaleFactor": 1, "mobile": False}
+    await browser.run(lambda driver: driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", tall))
+    try:
+        await browser.open(loop.url)
+        await browser.wait_text("#balance", "Every row is accounted for")
+        await browser.wait_text("#alerts", "resolved")
+        await browser.wait_text("#flagged", "Choose one to see its record")
+        assert await browser.run(lambda driver: driver.save_screenshot(str(picture)))
+    finally:
+        await browser.run(lambda driver: driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {}))
+    assert await asyncio.to_thread(picture.stat)
+    assert await browser.errors() == []
