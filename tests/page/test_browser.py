@@ -84,6 +84,7 @@ def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrom
 @pytest.fixture
 async def browser(driver: webdriver.Chrome) -> Browser:
     shown = Browser(driver)
+    await shown.open("about:blank")  # the page of the test before asks on for a server that is gone
     await shown.errors()
     return shown
 
@@ -182,7 +183,7 @@ async def test_it_fits_a_narrow_screen(loop: Loop, browser: Browser) -> None:
 
 
 async def test_a_whole_demo_on_one_page(loop: Loop, browser: Browser, tmp_path: Path) -> None:
-    """The README's picture is this test's: WAYSIDE_TEST_SCREENSHOT=docs/page.png scripts/test tests/page -k whole_demo"""
+    """The README's picture: WAYSIDE_TEST_SCREENSHOT=docs/page.png scripts/test tests/page -k whole_demo"""
     await Seeding(loop).run()
     picture = Path(os.environ.get("WAYSIDE_TEST_SCREENSHOT") or tmp_path / "page.png")
     tall = {"width": 1280, "height": 1480, "deviceScaleFactor": 1, "mobile": False}
