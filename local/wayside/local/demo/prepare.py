@@ -40,7 +40,7 @@ class DemoSettings:
     window_rows: int = 200
     training_rows: int = 4_000
     outlier_rows: int = 10_000
-    reference_rows: int = 4_000
+    reference_rows: int = 20_000
 
 
 @dataclass(frozen=True, slots=True)
