@@ -98,6 +98,11 @@ def test_what_cannot_be_done_is_one_line(argv: list[str], words: str, capsys: py
     assert printed.count("\n") == 1
 
 
+def test_a_marshaller_beside_an_http_log_url_has_nothing_to_do() -> None:
+    argv = ["--log-marshaller-url", "http://m", "--log-url", "http://b/"]
+    assert cli.parse(argv, {}).delivery.url == "http://b/"
+
+
 def test_a_bad_readiness_probe_is_an_error_at_start(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["--port", "0", "--admin-port", "0"], {"SERVING_READINESS_PROBE": "{"}) == 2
     assert "SERVING_READINESS_PROBE" in capsys.readouterr().err

@@ -7,6 +7,7 @@ import re
 import time as _time
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Protocol
 
 from wayside.eventing.errors import MalformedEvent
@@ -53,7 +54,12 @@ class FakeClock:
 def format_time(time_ns: int) -> str:
     """RFC 3339 in UTC with nanoseconds, as KServe's logger writes `ce-time`."""
     seconds, fraction = divmod(time_ns, 1_000_000_000)
-    return f"{datetime.fromtimestamp(seconds, UTC).isoformat()[:19]}.{fraction:09d}Z"
+    return f"{_format_second(seconds)}.{fraction:09d}Z"
+
+
+@lru_cache(maxsize=16)
+def _format_second(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat()[:19]
 
 
 def parse_time(text: str) -> int:

@@ -5,6 +5,7 @@ event's id is ours; what a client sends as an id travels in extensions.
 """
 
 import json
+import re
 from dataclasses import dataclass
 
 from wayside.eventing.clock import format_time
@@ -24,6 +25,8 @@ from wayside.eventing.vocabulary import (
 from wayside.logger.settings import Identity
 
 CONTENT_ENCODING = "contentencoding"
+_PIECE_BYTES = 64  # what a piece of a copy takes besides its data
+_NOT_FIELD = re.compile(r"[^\x20-\x7e]")
 
 
 class CaptureBudget:
@@ -51,18 +54,19 @@ class BodyCopy:
         self._limit_bytes = limit_bytes
         self._budget = budget
         self._chunks: list[bytes] = []
-        self._size = 0
+        self._size = self._reserved = 0
         self.overflowed = False
 
     def add(self, data: bytes) -> None:
         """Copy a piece of the body; never raises."""
         if self.overflowed:
             return
-        if self._size + len(data) > self._limit_bytes or not self._budget.take(len(data)):
+        if self._size + len(data) > self._limit_bytes or not self._budget.take(len(data) + _PIECE_BYTES):
             self.overflowed = True
             self.release()
             return
         self._size += len(data)
+        self._reserved += len(data) + _PIECE_BYTES
         self._chunks.append(data)
 
     def take(self) -> bytes:
@@ -73,9 +77,9 @@ class BodyCopy:
 
     def release(self) -> None:
         """Forget the copy. May be called twice."""
-        self._budget.give_back(self._size)
+        self._budget.give_back(self._reserved)
         self._chunks.clear()
-        self._size = 0
+        self._size = self._reserved = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,13 +123,13 @@ class EventFactory:
         content_type = find(headers, b"content-type")
         encoding = find(headers, b"content-encoding")
         if encoding:
-            extensions[CONTENT_ENCODING] = client_text(encoding.decode("latin-1"))
+            extensions[CONTENT_ENCODING] = field_text(encoding)
         return CloudEvent(
             id=inference.id,
             source=self._identity.source,
             type=kind,
             time=format_time(time_ns),
-            datacontenttype=client_text(content_type.decode("latin-1")) if content_type else None,
+            datacontenttype=field_text(content_type) if content_type else None,
             data=body,
             extensions={
                 **self._shared,
@@ -149,6 +153,11 @@ class EventFactory:
 def _client_ids(headers: Headers) -> dict[str, str]:
     sent = {CLIENT_EVENT_ID: find(headers, b"ce-id"), REQUEST_ID: find(headers, b"x-request-id")}
     return {name: client_text(value.decode("latin-1")) for name, value in sent.items() if value}
+
+
+def field_text(value: bytes, limit: int = 256) -> str:
+    """A header's value made fit to travel with an event: printable ASCII and spaces, at most `limit` characters."""
+    return _NOT_FIELD.sub("?", value[:limit].decode("latin-1")).strip()
 
 
 def canonical(name: bytes) -> str:

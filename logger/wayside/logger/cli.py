@@ -95,6 +95,8 @@ def _annotations(text: str) -> Mapping[str, str]:
 
 def _refuse_other_duties(arguments: argparse.Namespace) -> None:
     for flag, duty in _REFUSED.items():
+        if flag == "log-marshaller-url" and arguments.log_url:
+            continue  # the injector passes it wherever a cluster's ConfigMap sets one; with an http log url it does nothing
         if getattr(arguments, flag.replace("-", "_")) not in ("", False):
             raise ConfigurationError(f"--{flag}: {duty} is not part of Wayside's logger; run KServe's agent for it")
 
@@ -105,7 +107,8 @@ def _double_dashed(token: str) -> str:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = Parser(prog="wayside logger", description="A proxy before a model server that captures on the side.")
+    words = "A proxy before a model server that captures on the side."
+    parser = Parser(prog="wayside logger", description=words, allow_abbrev=False)
     _add_kserve(parser)
     ours = parser.add_argument_group("Wayside's own")
     add = ours.add_argument
@@ -128,7 +131,7 @@ def _add_kserve(parser: argparse.ArgumentParser) -> None:
     add("--port", type=parse_port, default=9081, help="where clients connect (default: 9081)")
     add("--component-port", type=parse_port, default=8080, help="the model server's port (default: 8080)")
     add("--log-url", default="", help="where events are posted; empty: nothing is captured")
-    add("--workers", type=int, default=5, help="connections to the log url (default: 5)")
+    add("--workers", type=int, default=16, help="connections to the log url (default: 16)")
     add("--source-uri", default="", help="the events' source (default: http://localhost:PORT/)")
     add("--log-mode", default="all", choices=["", "all", "request", "response"], help="what is captured (default: all)")
     for name in ("inference-service", "namespace", "endpoint", "component"):

@@ -8,7 +8,6 @@ import asyncio
 import logging
 import random
 import ssl
-from contextlib import suppress
 from typing import cast
 
 from wayside.eventing.errors import ConfigurationError
@@ -17,12 +16,13 @@ from wayside.eventing.http.client import HttpClient
 from wayside.eventing.http.event_sink import HttpEventSink
 from wayside.eventing.queue import BoundedQueue
 from wayside.eventing.sink import EventRefused, Sink, SinkUnavailable
-from wayside.eventing.vocabulary import REQUEST
+from wayside.eventing.vocabulary import METADATA, REQUEST
 from wayside.logger.metrics import LoggerMetrics
 from wayside.logger.settings import Delivery
 
 log = logging.getLogger("wayside.logger")
 _BACKOFF_S = (0.1, 5.0)
+_RETRY_AFTER_LIMIT_S = 60.0
 # what an event takes besides its data: attributes, headers, objects
 _OVERHEAD_BYTES = 2048
 
@@ -41,7 +41,8 @@ class Emitter:
         self._queue: BoundedQueue[CloudEvent] = BoundedQueue(delivery.queue_events, delivery.queue_bytes)
         self._metrics = metrics
         self._tasks: list[asyncio.Task[None]] = []
-        self._refused = 0
+        self._refused = self._cut_off = 0
+        self._available = True
         metrics.watch(cast("BoundedQueue[object]", self._queue))
 
     async def start(self) -> None:
@@ -63,13 +64,14 @@ class Emitter:
     def offer(self, event: CloudEvent) -> None:
         """Queue an event, or drop and count it where there is no room."""
         kind = kind_of(event)
-        self._metrics.captured.labels(kind).inc()
-        if not self._queue.offer(event, len(event.data) + _OVERHEAD_BYTES):
+        self._metrics.captured[kind].inc()
+        size = len(event.data) + len(event.extensions[METADATA]) + _OVERHEAD_BYTES
+        if not self._queue.offer(event, size):
             self._metrics.dropped.labels(kind, "queue_full").inc()
 
     def drop(self, kind: str, reason: str) -> None:
         """Count an event that could not even be made."""
-        self._metrics.captured.labels(kind).inc()
+        self._metrics.captured[kind].inc()
         self._metrics.dropped.labels(kind, reason).inc()
 
     async def _work(self) -> None:
@@ -78,7 +80,11 @@ class Emitter:
                 await self._send(event)
             except asyncio.CancelledError:
                 self._metrics.dropped.labels(kind_of(event), "shutdown").inc()
+                self._cut_off += 1
                 raise
+            except Exception:  # a worker's edge: whatever one event does, the others are sent
+                self._metrics.dropped.labels(kind_of(event), "refused").inc()
+                log.exception("an event could not be sent and is dropped")
 
     async def _send(self, event: CloudEvent) -> None:
         pause_s = _BACKOFF_S[0]
@@ -86,25 +92,37 @@ class Emitter:
             try:
                 await self._sink.send(event)
             except SinkUnavailable as exc:
-                self._metrics.attempts.labels("unavailable").inc()
-                await asyncio.sleep(max(exc.retry_after_s or 0.0, pause_s * random.uniform(0.5, 1.0)))
+                self._note_unavailable(exc)
+                asked_s = min(exc.retry_after_s or 0.0, _RETRY_AFTER_LIMIT_S)
+                await asyncio.sleep(max(asked_s, pause_s * random.uniform(0.5, 1.0)))
                 pause_s = min(2 * pause_s, _BACKOFF_S[1])
             except EventRefused as exc:
                 return self._refuse(event, exc)
             else:
-                self._metrics.attempts.labels("accepted").inc()
-                self._metrics.sent.labels(kind_of(event)).inc()
-                return
+                return self._note_sent(event)
+
+    def _note_sent(self, event: CloudEvent) -> None:
+        self._metrics.attempts["accepted"].inc()
+        self._metrics.sent[kind_of(event)].inc()
+        if not self._available:
+            self._available = True
+            log.info("the log url takes events again; %d wait", len(self._queue))
+
+    def _note_unavailable(self, reason: SinkUnavailable) -> None:
+        self._metrics.attempts["unavailable"].inc()
+        if self._available:
+            self._available = False
+            log.warning("events wait in memory and are tried again, because %s", reason)
 
     def _refuse(self, event: CloudEvent, reason: EventRefused) -> None:
-        self._metrics.attempts.labels("refused").inc()
+        self._metrics.attempts["refused"].inc()
         self._metrics.dropped.labels(kind_of(event), "refused").inc()
         self._refused += 1
         if self._refused & (self._refused - 1) == 0:  # the 1st, 2nd, 4th, 8th, …: told, and never a flood
             log.warning("%d events were refused and dropped, the last because %s", self._refused, reason)
 
     async def _drop_rest(self) -> None:
-        rest = 0
+        rest, self._cut_off = self._cut_off, 0
         while (event := await self._queue.wait_take()) is not None:
             self._metrics.dropped.labels(kind_of(event), "shutdown").inc()
             rest += 1
@@ -129,6 +147,4 @@ def _tls(delivery: Delivery) -> ssl.SSLContext | None:
     if delivery.tls_skip_verify:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
-    with suppress(NotImplementedError):
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
     return context

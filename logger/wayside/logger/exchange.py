@@ -40,6 +40,10 @@ class Client(Protocol):
 
     address: str
 
+    @property
+    def slow(self) -> bool:
+        """Whether what was written for the client still waits to be read by it."""
+
     def write(self, data: bytes) -> None:
         """Queue bytes for the client; `flush` sends them."""
 
@@ -91,6 +95,7 @@ class Exchange:
         self._response_copy: BodyCopy | None = None
         self._pending: list[bytes] = []
         self._pending_bytes = 0
+        self._behind: list[bytes] = []
         self._connection: UpstreamConnection | None = None
         self._task: asyncio.Task[None] | None = None
         self._status = 0
@@ -102,9 +107,14 @@ class Exchange:
         self.keep_alive = False
 
     def _copy(self, mode: LogMode) -> BodyCopy | None:
-        if self._is_probe or self._request.upgrade or not self._proxy.copies(mode):
+        if self._is_probe or not self._proxy.copies(mode):
             return None
         return BodyCopy(self._proxy.capture.body_bytes, self._proxy.budget)
+
+    @property
+    def switches(self) -> bool:
+        """Whether the request asks for another protocol."""
+        return self._request.upgrade
 
     @property
     def bodiless(self) -> bool:
@@ -137,7 +147,11 @@ class Exchange:
             self._to_upstream(LAST_CHUNK)
 
     def on_tunnel_data(self, data: bytes) -> None:
-        """Bytes behind a request that asks to switch protocols."""
+        """Bytes behind a request that asks to switch protocols: before the switch they are no one's but ours."""
+        if not self._tunnel:
+            self._behind.append(data)
+            self._client.hold("switching")
+            return
         self._to_upstream(data)
         self.on_request_flush()
 
@@ -146,8 +160,8 @@ class Exchange:
         if self._connection is not None and self._pending:
             self._connection.write(self._pending)
             self._pending, self._pending_bytes = [], 0
-        if self.request_complete and self._request_copy is not None:
-            self._emit_request(self._request_copy)
+        if self.request_complete and self._request_copy is not None and not self.switches:
+            self._emit_request(self._request_copy)  # one that asks to switch may turn out to be none to the model
 
     def abort(self) -> None:
         """The client is gone."""
@@ -182,6 +196,8 @@ class Exchange:
         self._connection = connection
         self._upstream_s = perf_counter()
         connection.begin(self)
+        if self._client.slow:
+            connection.pause_reading()
         self._client.let_go("connecting")
 
     async def _answer_probe(self) -> None:
@@ -202,10 +218,7 @@ class Exchange:
 
     def on_response_head(self, status: int, reason: bytes, headers: Headers) -> None:
         if status < 200:
-            interim = (
-                headers if status == 101 else client_headers(headers, Framing.NONE, keep_alive=True, http_1_0=False)[0]
-            )
-            self._client.write(head(status_line(status, reason), interim))
+            self._pass_interim(status, reason, headers)
             return
         self._status, self._response_headers = status, headers
         self._upstream_framing = response_framing(self._request.method, status, headers)
@@ -215,6 +228,13 @@ class Exchange:
         if status == 200:
             self._response_copy = self._copy(LogMode.RESPONSE)
         self._client.write(head(status_line(status, reason), out))
+
+    def _pass_interim(self, status: int, reason: bytes, headers: Headers) -> None:
+        if status == 101 and self.switches:
+            self._client.write(head(status_line(status, reason), headers))
+        elif status != 101 and not self._http_1_0:  # which knows none
+            interim, _ = client_headers(headers, Framing.NONE, keep_alive=True, http_1_0=False)
+            self._client.write(head(status_line(status, reason), interim))
 
     def on_response_body(self, data: bytes) -> None:
         self._client.write(chunk(data) if self._client_framing is Framing.CHUNKED else data)
@@ -235,20 +255,36 @@ class Exchange:
         self._client.flush()
 
     def on_tunnel(self, data: bytes) -> None:
-        self._tunnel = True
+        if not self.switches:
+            if self._connection is not None:
+                self._connection.close()
+            self.on_upstream_lost("it switched protocols unasked", clean=False)
+            return
+        if not self._tunnel:
+            self._open_tunnel()
         if data:
             self._client.write(data)
-        self._client.flush()
 
-    def on_upstream_lost(self, reason: str) -> None:
+    def _open_tunnel(self) -> None:
+        """From here on bytes pass both ways unread; a conversation of this kind makes no events."""
+        self._tunnel, self._status = True, 101
+        self._release_copies()
+        for early in self._behind:
+            self._to_upstream(early)
+        self._behind.clear()
+        self.on_request_flush()
+        self._client.let_go("switching")
+
+    def on_upstream_lost(self, reason: str, *, clean: bool) -> None:
         self._connection = None
         if self._over:
             return
-        if not self._status and not self._tunnel:
+        if not self._status:
             self._answer(Response.text(502, f"the model server gave no answer: {reason}"))
-        elif self._status and self._upstream_framing is Framing.CLOSE:
+        elif self._tunnel:
+            self._finish(close=True)
+        elif clean and self._upstream_framing is Framing.CLOSE:
             self.on_response_complete(reusable=False)
-            self._client.flush()
         else:
             self._over = True
             self._release_copies()
@@ -271,10 +307,12 @@ class Exchange:
         ended_ns, ended_s = self._proxy.clock.time_ns(), perf_counter()
         self._client.let_go("upstream")
         self._client.let_go("connecting")
+        self._client.let_go("switching")
         if not self._is_probe:
-            self._proxy.metrics.responses.labels(str(self._status)).inc()
-            self._proxy.metrics.request_seconds.observe(ended_s - self._arrived_s)
-            self._proxy.metrics.upstream_seconds.observe(ended_s - self._upstream_s)
+            self._proxy.metrics.count_response(self._status)
+            if not self._tunnel:
+                self._proxy.metrics.request_seconds.observe(ended_s - self._arrived_s)
+                self._proxy.metrics.upstream_seconds.observe(ended_s - self._upstream_s)
             self._emit_response(ended_ns)
         self._release_copies()
         self._client.exchange_done(close)

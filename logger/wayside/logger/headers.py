@@ -37,6 +37,11 @@ class RequestHead:
         return find(self.headers, name)
 
 
+def is_forwardable(headers: Headers) -> bool:
+    """Whether a request's transfer coding, if any, is one that a proxy can take off and put on again: chunks alone."""
+    return all(value.strip().lower() == b"chunked" for name, value in headers if name == b"transfer-encoding")
+
+
 def request_framing(headers: Headers) -> Framing:
     """A request's framing; the parser has refused one with both a length and chunks."""
     names = {name for name, _ in headers}
@@ -103,11 +108,12 @@ def _quoted(value: bytes) -> bytes:
 def client_headers(headers: Headers, framing: Framing, *, keep_alive: bool, http_1_0: bool) -> tuple[Headers, Framing]:
     """What the client is sent, and how the body must be framed for it.
 
-    Chunks become close-delimited for a client of HTTP/1.0, which knows no chunks.
+    A client of HTTP/1.0 knows no chunks, so its body ends with the connection; any other is sent chunks rather than a
+    body told by the close, so that it can see whether it got all.
     """
     out = end_to_end(headers)
-    if framing is Framing.CHUNKED and http_1_0:
-        framing = Framing.CLOSE
+    if framing in (Framing.CHUNKED, Framing.CLOSE):
+        framing = Framing.CLOSE if http_1_0 else Framing.CHUNKED
     if framing is Framing.CHUNKED:
         out = [pair for pair in out if pair[0] != b"content-length"]
         out.append((b"transfer-encoding", b"chunked"))

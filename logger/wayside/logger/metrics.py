@@ -17,22 +17,33 @@ class LoggerMetrics:
         def counter(name: str, words: str, *labels: str) -> Counter:
             return Counter(f"wayside_logger_{name}", words, labels, registry=registry)
 
+        def of_kind(name: str, words: str) -> dict[str, Counter]:
+            made = counter(name, words, "kind")
+            return {kind: made.labels(kind) for kind in ("request", "response")}
+
         def seconds(name: str, words: str) -> Histogram:
             return Histogram(f"wayside_logger_{name}_seconds", words, buckets=_BUCKETS_S, registry=registry)
 
         self._registry = registry
-        self.responses = counter("responses", "Responses to clients by status.", "code")
-        self.captured = counter("events_captured", "Events made of bodies.", "kind")
-        self.sent = counter("events_sent", "Events that the log url accepted.", "kind")
+        self._responses = counter("responses", "Responses to clients by status.", "code")
+        self._by_status: dict[int, Counter] = {}
+        self.captured = of_kind("events_captured", "Events made of bodies.")
+        self.sent = of_kind("events_sent", "Events that the log url accepted.")
         self.dropped = counter("events_dropped", "Events given up, by reason.", "kind", "reason")
-        self.attempts = counter("send_attempts", "Posts to the log url by outcome.", "outcome")
+        attempts = counter("send_attempts", "Posts to the log url by outcome.", "outcome")
+        self.attempts = {outcome: attempts.labels(outcome) for outcome in ("accepted", "unavailable", "refused")}
         self.request_seconds = seconds("request", "From a request's arrival to the end of its response.")
         self.upstream_seconds = seconds("upstream", "From the first byte to the model server to the response's end.")
         for kind in ("request", "response"):
-            self.captured.labels(kind)
-            self.sent.labels(kind)
             for reason in ("queue_full", "too_large", "refused", "shutdown"):
                 self.dropped.labels(kind, reason)
+
+    def count_response(self, status: int) -> None:
+        """One more answer to a client."""
+        child = self._by_status.get(status)  # looking a label up costs more than counting does
+        if child is None:
+            child = self._by_status[status] = self._responses.labels(str(status))
+        child.inc()
 
     def watch(self, queue: BoundedQueue[object]) -> None:
         """Show how full a queue is, and its bounds."""

@@ -18,6 +18,7 @@ from wayside.logger.headers import RequestHead
 from wayside.logger.settings import Upstream
 
 _PROBE_AGENTS = (b"kube-probe/", b"Knative-Activator-Probe")
+_PROBE_HEADERS = (b"k-network-probe", b"k-kubelet-probe")
 _TIMEOUT_S = 1.0
 Check = Callable[[], Awaitable[bool]]
 
@@ -69,7 +70,7 @@ class Prober:
     def is_probe(head: RequestHead) -> bool:
         """Whether a request is one that the logger answers by itself."""
         agent = head.header(b"user-agent") or b""
-        return agent.startswith(_PROBE_AGENTS) or head.header(b"k-network-probe") is not None
+        return agent.startswith(_PROBE_AGENTS) or any(head.header(name) is not None for name in _PROBE_HEADERS)
 
     async def answer(self, head: RequestHead) -> Response:
         """What a probe is told."""

@@ -64,7 +64,7 @@ class Delivery:
     """Where events go; an empty `url` turns capture off. Queue bounds are what an outage may last before drops."""
 
     url: str = ""
-    workers: int = 5
+    workers: int = 16
     timeout_s: float = 10.0
     queue_events: int = 100_000
     queue_bytes: int = 64 << 20

@@ -5,6 +5,7 @@ request; whatever was left unclear closes it.
 """
 
 import asyncio
+import select
 from typing import Protocol, cast
 
 import httptools
@@ -13,9 +14,15 @@ from wayside.eventing.errors import WaysideError
 from wayside.eventing.http.message import Headers
 from wayside.logger.settings import Upstream
 
+_HEAD_LIMIT = 256 << 10
+
 
 class UpstreamDown(WaysideError):
     """The model server takes no connection."""
+
+
+class _HeadTooLarge(Exception):
+    """The head of a response goes over the limit."""
 
 
 class ResponseReader(Protocol):
@@ -37,7 +44,8 @@ class ResponseReader(Protocol):
     def on_tunnel(self, data: bytes) -> None:
         """The protocol was switched (101), or goes on so; `data` is no HTTP any more."""
 
-    def on_upstream_lost(self, reason: str) -> None: ...
+    def on_upstream_lost(self, reason: str, *, clean: bool) -> None:
+        """No more will come; `clean` where the model server closed its side in order."""
 
     def on_upstream_slow(self, slow: bool) -> None:
         """The model server reads slower than we write, or does so no longer."""
@@ -49,12 +57,15 @@ class UpstreamConnection(asyncio.Protocol):
     def __init__(self) -> None:
         self._reader: ResponseReader | None = None
         self._tunnel = False
+        self._ended: bool | None = None  # once the response is whole: whether the connection can be used again
+        self._poll = select.poll()
         self.idle_since = 0.0
 
     def begin(self, reader: ResponseReader) -> None:
         """Carry an exchange: what comes in from now on is told to `reader`."""
         self._reader = reader
         self._tunnel = False
+        self._ended = None
         self._parser = httptools.HttpResponseParser(self)
 
     def write(self, pieces: list[bytes]) -> None:
@@ -64,8 +75,13 @@ class UpstreamConnection(asyncio.Protocol):
     def open(self) -> bool:
         return not self._transport.is_closing()
 
+    def has_input(self) -> bool:
+        """Whether something lies unread on an idle connection: its end, which the loop has yet to see, or worse."""
+        return bool(self._poll.poll(0))
+
     def pause_reading(self) -> None:
-        self._transport.pause_reading()
+        if self.open:
+            self._transport.pause_reading()
 
     def resume_reading(self) -> None:
         if self.open:
@@ -84,6 +100,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
+        self._poll.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
 
     def data_received(self, data: bytes) -> None:
         reader = self._reader
@@ -91,6 +108,7 @@ class UpstreamConnection(asyncio.Protocol):
             self._transport.abort()  # bytes nobody asked for: the stream can no longer be trusted
         elif self._tunnel:
             reader.on_tunnel(data)
+            reader.on_response_flush()
         else:
             self._feed(reader, data)
 
@@ -101,17 +119,27 @@ class UpstreamConnection(asyncio.Protocol):
             self._tunnel = True
             reader.on_tunnel(data[exc.args[0] :])
         except httptools.HttpParserError as exc:
-            self._transport.abort()
-            self._lost(f"its answer is not HTTP/1.1: {exc}")
+            self._fail("its head is too large" if isinstance(exc.__context__, _HeadTooLarge) else str(exc))
+        if self._ended is not None and self._reader is not None:
+            # only now, with the parser out of the way, may the connection go on to another exchange
+            self._reader = None
+            reader.on_response_complete(self._ended)
         reader.on_response_flush()
 
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._lost(str(exc) if exc else "it closed the connection")
+    def _fail(self, reason: str) -> None:
+        if self._ended is not None:
+            self._ended = False  # what follows a whole response is no one's; the response stands
+        else:
+            self._transport.abort()
+            self._lost(f"its answer is not HTTP/1.1: {reason}")
 
-    def _lost(self, reason: str) -> None:
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._lost(str(exc) if exc else "it closed the connection", clean=exc is None)
+
+    def _lost(self, reason: str, *, clean: bool = False) -> None:
         reader, self._reader = self._reader, None
         if reader is not None:
-            reader.on_upstream_lost(reason)
+            reader.on_upstream_lost(reason, clean=clean)
 
     def pause_writing(self) -> None:
         if self._reader is not None:
@@ -124,34 +152,41 @@ class UpstreamConnection(asyncio.Protocol):
     # httptools callbacks
 
     def on_message_begin(self) -> None:
+        if self._ended is not None:
+            self._ended = False  # a second answer to one request: the stream can no longer be trusted
         self._headers: Headers = []
+        self._head_bytes = 0
+        self._head_complete = False
         self._reason = b""
 
     def on_status(self, reason: bytes) -> None:
         self._reason += reason
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._headers.append((name.lower(), value))
+        self._head_bytes += len(name) + len(value)
+        if self._head_bytes > _HEAD_LIMIT:
+            raise _HeadTooLarge
+        if not self._head_complete:  # a trailer is no header
+            self._headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
+        self._head_complete = True
         reader, status = self._reader, self._parser.get_status_code()
-        if reader is None:
+        if reader is None or self._ended is not None:
             return
         reader.on_response_head(status, self._reason, self._headers)
         if reader.bodiless and status >= 200:
-            # the parser would wait for the body that HEAD's answer only announces, so this connection ends here
-            self._reader = None
-            reader.on_response_complete(reusable=False)
+            self._ended = False  # the parser would wait for the body that HEAD's answer only announces
 
     def on_body(self, data: bytes) -> None:
-        if self._reader is not None:
+        if self._reader is not None and self._ended is None:
             self._reader.on_response_body(data)
 
     def on_message_complete(self) -> None:
         status = self._parser.get_status_code()
-        if self._reader is not None and status >= 200:
+        if self._ended is None and status >= 200:
             # a server that failed may close without having announced it (uvicorn does), and fail the next request too
-            self._reader.on_response_complete(self._parser.should_keep_alive() and status < 500)
+            self._ended = self._parser.should_keep_alive() and status < 500
 
 
 class UpstreamPool:
@@ -166,7 +201,7 @@ class UpstreamPool:
         oldest = asyncio.get_running_loop().time() - self._upstream.idle_s
         while self._idle:
             connection = self._idle.pop()
-            if connection.open and connection.idle_since >= oldest:
+            if connection.open and connection.idle_since >= oldest and not connection.has_input():
                 return connection
             connection.close()
         return None
@@ -179,8 +214,9 @@ class UpstreamPool:
                 made = await asyncio.get_running_loop().create_connection(UpstreamConnection, host, port)
         except TimeoutError as exc:
             raise UpstreamDown(f"the model server at {host}:{port} takes no connection") from exc
-        except OSError as exc:
-            raise UpstreamDown(f"the model server at {host}:{port} is down: {exc.strerror or exc}") from exc
+        except (OSError, UnicodeError) as exc:  # the latter for a host name that none can be
+            words = exc.strerror if isinstance(exc, OSError) else None
+            raise UpstreamDown(f"the model server at {host}:{port} is down: {words or exc}") from exc
         return made[1]
 
     def give_back(self, connection: UpstreamConnection) -> None:
