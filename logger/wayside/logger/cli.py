@@ -96,7 +96,7 @@ def _annotations(text: str) -> Mapping[str, str]:
 def _refuse_other_duties(arguments: argparse.Namespace) -> None:
     for flag, duty in _REFUSED.items():
         if flag == "log-marshaller-url" and arguments.log_url:
-            continue  # the injector passes it wherever a cluster's ConfigMap sets one; with an http log url it does nothing
+            continue  # the injector passes it wherever a ConfigMap sets one; with an http log url it does nothing
         if getattr(arguments, flag.replace("-", "_")) not in ("", False):
             raise ConfigurationError(f"--{flag}: {duty} is not part of Wayside's logger; run KServe's agent for it")
 
