@@ -98,6 +98,10 @@ def test_what_cannot_be_done_is_one_line(argv: list[str], words: str, capsys: py
     assert printed.count("\n") == 1
 
 
+def test_a_service_named_like_us_changes_nothing() -> None:
+    assert cli.parse([], {"WAYSIDE_LOGGER_PORT": "tcp://10.0.0.1:80"}).listen.port == 9081
+
+
 def test_a_marshaller_beside_an_http_log_url_has_nothing_to_do() -> None:
     argv = ["--log-marshaller-url", "http://m", "--log-url", "http://b/"]
     assert cli.parse(argv, {}).delivery.url == "http://b/"

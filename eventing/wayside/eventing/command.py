@@ -18,6 +18,7 @@ from wayside.eventing.sink import Lifecycle
 
 S = TypeVar("S")
 EXIT_CONFIGURATION = 2
+_SERVICE_LINKS = ("tcp://", "udp://", "sctp://")
 _SIZE = re.compile(r"(\d+)\s*([KMG]i?)?B?", re.ASCII)
 _UNITS = {None: 1, "K": 10**3, "M": 10**6, "G": 10**9, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30}
 
@@ -34,12 +35,14 @@ def parse_arguments(
 ) -> argparse.Namespace:
     """Parse `argv`; a flag that is not given is read from `PREFIX_FLAG_NAME`, and checked in the same way.
 
+    A variable that Kubernetes made of a Service's name (`WAYSIDE_LOGGER_PORT=tcp://10.0.0.1:80`) is not ours to read.
     Raises `ConfigurationError` for an unknown flag or a bad value.
     """
     given: list[str] = []
     for action in parser._actions:
         name = f"{prefix}_{action.dest.upper()}"
-        if action.option_strings and action.dest != "help" and name in environ:
+        ours = name in environ and not environ[name].startswith(_SERVICE_LINKS)
+        if action.option_strings and action.dest != "help" and ours:
             given += _as_tokens(action, name, environ[name])
     return parser.parse_args([*given, *argv])
 

@@ -139,15 +139,6 @@ class RecordReader:
         data = {"is_drift": is_drift, "p_val": p_value, "threshold": threshold, "distance": distance, "window": window}
         return {"drift": {"data": data, "meta": json.loads(meta)}}
 
-    def documents(self, limit: int) -> Iterator[Document]:
-        """The newest records that have a request and a response."""
-        found = self._connection.execute(
-            f"SELECT record_id FROM records WHERE parts & {_REQUEST | _RESPONSE} = {_REQUEST | _RESPONSE}"
-            " ORDER BY time DESC LIMIT ?",
-            (limit,),
-        ).fetchall()
-        return (document for (name,) in found if (document := self.document(name)) is not None)
-
     def answered_request_ids(self) -> Iterator[tuple[str, int]]:
         """(the client's request id, row) of every record that has a request and a response."""
         bits = _REQUEST | _RESPONSE

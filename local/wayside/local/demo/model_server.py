@@ -12,6 +12,7 @@ use: one line on stderr and exit status 2.
 import argparse
 import socket
 import sys
+import warnings
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -126,6 +127,8 @@ def check_port(port: int) -> None:
 def serve(model: DigitModel, port: int) -> None:
     """Serve until SIGTERM or SIGINT."""
     levels = {name: {**log, "level": "WARNING"} for name, log in KSERVE_LOG_CONFIG["loggers"].items()}
+    # kserve 0.21 answers with a class that FastAPI deprecates, and would be told so in the log at every request
+    warnings.filterwarnings("ignore", message="ORJSONResponse is deprecated")
     configure_logging({**KSERVE_LOG_CONFIG, "loggers": levels})
     server = LoopbackServer(
         http_port=port, workers=1, enable_grpc=False, enable_latency_logging=False, grace_period=GRACE_S

@@ -25,7 +25,7 @@ from wayside.local.demo.expectations import Promise, Seen, see
 from wayside.local.demo.facts import PhaseFacts, read_facts
 from wayside.local.demo.faults import Saboteur
 from wayside.local.demo.ledger import Answer, Ledger, LedgerReader
-from wayside.local.demo.phases import FAULTS, PHASES, Kind, Phase, total_rows
+from wayside.local.demo.phases import FAULTS, PHASES, Kind, Phase
 from wayside.local.demo.prepare import DRIFT, OUTLIER, DemoSettings, Prepared, prepare
 from wayside.local.demo.summary import summarise
 from wayside.local.demo.traffic import Load, Targets, Traffic
@@ -206,8 +206,3 @@ def repository() -> Path:
     if not (folder / "scripts" / "demo").exists():
         raise ConfigurationError("the demo runs from a checkout of the repository: git clone it and run scripts/demo")
     return folder
-
-
-def seconds_planned(load: Load) -> float:
-    """About how long the phases take."""
-    return total_rows() / (load.through_per_s * load.mean_rows)
