@@ -4,6 +4,7 @@ import asyncio
 import json
 from dataclasses import replace
 
+import pytest
 from logger_stage import Stage, echo, staged, with_delivery
 
 from wayside.eventing.http.message import Request, Response
@@ -64,6 +65,25 @@ async def test_modes_capture_one_side_or_none() -> None:
     async with staged(change=lambda given: with_delivery(given, url="")) as stage:
         assert (await stage.post(BODY)).body == BODY
         assert await stage.metric("wayside_logger_events_captured_total") == 0
+
+
+@pytest.mark.parametrize("kind", [b"application/cloudevents+json", b"Application/CloudEvents-batch+json; a=b"])
+async def test_a_body_that_is_a_cloud_event_is_data_and_not_the_event(stage: Stage, kind: bytes) -> None:
+    forged = b'{"specversion":"1.0","id":"forged","source":"forged","type":"forged","data":{"instances":[[1]]}}'
+    await stage.client.send(b"POST", stage.url(), [(b"content-type", kind)], forged, timeout_s=10)
+    events = await stage.sink.wait_for(2)
+    assert {event.source for event in events} == {"digits-pod"}
+    assert len({event.id for event in events}) == 1
+    assert stage.sink.of("request")[0].data == forged
+    assert stage.sink.of("request")[0].datacontenttype == "application/json"
+
+
+@pytest.mark.parametrize("length", [1, 1000, 20_000, 60_000])
+async def test_metadata_of_any_size_drops_no_event(stage: Stage, length: int) -> None:
+    await stage.post(b"{}", (b"x-tenant", b"\xe9" * length), (b"x-tenant", b"short"))
+    for event in await stage.sink.wait_for(2):
+        kept = json.loads(event.extensions["metadata"])["X-Tenant"]
+        assert kept == (["\xe9" * length, "short"] if length <= 1000 else ["short"])
 
 
 async def test_a_body_over_the_limit_is_passed_on_and_its_event_is_counted_as_dropped() -> None:

@@ -62,6 +62,41 @@ async def test_an_offer_of_http_2_is_passed_over_and_its_request_is_captured(sta
     assert [event.data for event in stage.sink.of("request")] == [b"hello", b"again"]
 
 
+@pytest.mark.parametrize(
+    "named", [b"content-length", b"Content-Length, host", b"x-forwarded-for, close , content-length"]
+)
+async def test_a_body_keeps_its_length_whoever_names_it_in_connection(named: bytes) -> None:
+    seen: list[Request] = []
+
+    async def look(request: Request) -> Response:
+        seen.append(request)
+        return Response(200)
+
+    smuggled = b"GET /admin HTTP/1.1\r\nhost: m\r\n\r\n"
+    start = b"POST /p HTTP/1.1\r\nhost: m\r\nx-forwarded-for: 10.0.0.1\r\nconnection: " + named
+    async with staged(look) as stage:
+        message = start + b"\r\ncontent-length: %d\r\n\r\n%s" % (len(smuggled), smuggled)
+        await stage.talk(message, POST.replace(b"\r\n\r\n", b"\r\nconnection: close\r\n\r\n"))
+        await stage.sink.wait_for(2)
+    assert seen[0].body == smuggled
+    assert seen[0].header(b"host") == b"m"
+    assert seen[0].header(b"x-forwarded-for") == b"10.0.0.1, 127.0.0.1"
+    assert all(request.target == b"/p" for request in seen)
+
+
+@pytest.mark.parametrize("status", [b"204 No Content", b"304 Not Modified"])
+async def test_an_answer_without_a_body_is_over_whatever_length_it_names(status: bytes) -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 " + status + b"\r\ncontent-length: 5\r\n\r\n")
+        await reader.read()
+
+    async with staged_raw(serve) as stage:
+        get = b"GET / HTTP/1.1\r\nhost: m\r\n\r\n"
+        said = await stage.talk(get + get.replace(b"\r\n\r\n", b"\r\nconnection: close\r\n\r\n"))
+        assert said.count(b"HTTP/1.1 " + status) == 2
+
+
 async def test_trailers_are_no_headers() -> None:
     seen: list[Request] = []
 

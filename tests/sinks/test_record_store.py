@@ -1,24 +1,31 @@
 """Records: one a row whatever the order of arrival, each event once, and nothing overwritten."""
 
+import asyncio
 import json
 import os
 import random
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import AsyncIterator
+from contextlib import closing
+from dataclasses import replace
 from itertools import permutations
 from pathlib import Path
 
 import pytest
-from events import outlier, request, response, window
+from events import OUTLIERS, outlier, request, response, window
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from prometheus_client import CollectorRegistry
 
 from wayside.eventing.errors import ConfigurationError, MalformedEvent
 from wayside.eventing.event import CloudEvent
 from wayside.eventing.identity import record_id
-from wayside.eventing.verdict import RowRange
+from wayside.eventing.verdict import RowRange, RowVerdict
+from wayside.eventing.vocabulary import OUTLIER
+from wayside.sinks.record_sink import RecordSink
 from wayside.sinks.record_store import Outcome, RecordStore
 from wayside.sinks.records import RecordCounts, RecordReader
 
@@ -181,6 +188,64 @@ async def test_pruning_forgets_what_is_old_alone(store: RecordStore, path: Path)
     assert counts(path).records == 2
     await store.prune("2026-11-21T10:00:01Z")
     assert counts(path).records == counts(path).scored == 0
+
+
+async def test_verdicts_of_two_artifacts_of_one_detector_stand_side_by_side(tmp_path: Path) -> None:
+    refitted = replace(OUTLIERS, digest="ef" * 32)
+    verdicts = [
+        RowVerdict(OUTLIER, [1.0], [0.5], [decision], 3.0).event(request([[0.0]]), judge)
+        for decision, judge in ((True, OUTLIERS), (False, refitted))
+    ]
+    seen = []
+    for name, order in (("a", verdicts), ("b", verdicts[::-1])):
+        await filled(tmp_path / name, order)
+        seen.append((read(tmp_path / name), counts(tmp_path / name).flagged))
+    assert seen[0] == seen[1]
+    assert seen[0][1] == 1
+
+
+async def test_of_two_windows_of_a_row_the_same_one_stands(tmp_path: Path) -> None:
+    later = window(1, 3, False, [RowRange("digits-predictor", "e1", 0, 2)])
+    await filled(tmp_path / "a", [WINDOW, later])
+    await filled(tmp_path / "b", [later, WINDOW])
+    assert read(tmp_path / "a") == read(tmp_path / "b")
+
+
+async def test_windows_are_known_by_source_and_id_apart(store: RecordStore) -> None:
+    assert await store.take(replace(WINDOW, source="a b", id="c")) is Outcome.STORED
+    assert await store.take(replace(WINDOW, source="a", id="b c")) is Outcome.STORED
+
+
+@pytest.mark.parametrize("members", [[["s", "e", 0, 1 << 62]], [["s", "\ud800", 0, 2]]])
+async def test_a_window_of_impossible_members_is_refused(
+    store: RecordStore, path: Path, members: list[list[object]]
+) -> None:
+    body = json.loads(WINDOW.data)
+    body["data"]["members"] = members
+    with pytest.raises(MalformedEvent):
+        await store.take(replace(WINDOW, data=json.dumps(body).encode()))
+    assert counts(path).in_windows == 0
+
+
+@pytest.mark.parametrize("depth", [63, 400, 500, 700, 900, 5000])
+async def test_a_payload_nested_without_end_is_a_record(store: RecordStore, path: Path, depth: int) -> None:
+    deep = b'{"instances":[' + b"[" * depth + b"]" * depth + b"]}"
+    assert await store.take(request(deep)) is Outcome.STORED
+    assert counts(path).records == 1
+    assert read(path) is not None
+
+
+async def test_a_prune_that_fails_is_told_and_tried_again(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    await filled(path, [request(ROWS)])
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TRIGGER no BEFORE DELETE ON records BEGIN SELECT RAISE(ABORT, 'no room'); END")
+    sink = RecordSink(path, CollectorRegistry(), retain_s=-1e9)  # all that was ever stored is too old
+    await sink.start()
+    async with asyncio.timeout(10):
+        while "no room" not in caplog.text:
+            await asyncio.sleep(0.01)
+    await sink.send(request(ROWS, "e2"))
+    await sink.stop()
 
 
 async def test_a_file_of_another_kind_is_an_error(path: Path) -> None:

@@ -26,6 +26,8 @@ from wayside.logger.settings import Identity
 
 CONTENT_ENCODING = "contentencoding"
 _PIECE_BYTES = 64  # what a piece of a copy takes besides its data
+_METADATA_LIMIT = 8 << 10  # characters, which travel as a header of at most three times as many bytes
+_CLOUD_EVENTS = "application/cloudevents"
 _NOT_FIELD = re.compile(r"[^\x20-\x7e]")
 
 
@@ -129,7 +131,7 @@ class EventFactory:
             source=self._identity.source,
             type=kind,
             time=format_time(time_ns),
-            datacontenttype=field_text(content_type) if content_type else None,
+            datacontenttype=_media_type(content_type),
             data=body,
             extensions={
                 **self._shared,
@@ -144,15 +146,29 @@ class EventFactory:
         if not self._metadata_names:
             return "{}"
         kept: dict[str, list[str]] = {}
+        room = _METADATA_LIMIT
         for name, value in headers:
             if name.decode("latin-1") in self._metadata_names:
-                kept.setdefault(canonical(name), []).append(value.decode("latin-1"))
+                text = value.decode("latin-1")
+                size = len(json.dumps(text)) + len(name)
+                if size <= room:  # one that is too long is left out, or no receiver would take the event's head
+                    room -= size
+                    kept.setdefault(canonical(name), []).append(text)
         return json.dumps(kept, separators=(",", ":"))
 
 
 def _client_ids(headers: Headers) -> dict[str, str]:
     sent = {CLIENT_EVENT_ID: find(headers, b"ce-id"), REQUEST_ID: find(headers, b"x-request-id")}
     return {name: client_text(value.decode("latin-1")) for name, value in sent.items() if value}
+
+
+def _media_type(value: bytes | None) -> str | None:
+    """A body's media type. A body that is itself a CloudEvent travels as what it is written in, or a receiver would
+    take it, and the id in it, for the event."""
+    text = field_text(value) if value else ""
+    if not text.lower().startswith(_CLOUD_EVENTS):
+        return text or None
+    return "application/json" if "+json" in text.lower() else "application/octet-stream"
 
 
 def field_text(value: bytes, limit: int = 256) -> str:

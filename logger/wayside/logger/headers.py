@@ -12,6 +12,8 @@ from wayside.eventing.http.message import Headers, find
 _HOP_BY_HOP = frozenset(
     b"connection keep-alive proxy-connection proxy-authenticate te trailer transfer-encoding upgrade".split()
 )
+# what a peer cannot have taken out by naming it in `connection`: the framing, the route, and who forwarded for whom
+_NEVER_NAMED = frozenset(b"content-length host forwarded x-forwarded-for x-forwarded-host x-forwarded-proto".split())
 _UPGRADE_ONLY = frozenset((b"connection", b"upgrade"))
 
 
@@ -61,9 +63,12 @@ def response_framing(method: bytes, status: int, headers: Headers) -> Framing:
 
 
 def end_to_end(headers: Headers, keep: frozenset[bytes] = frozenset()) -> Headers:
-    """The fields that are for the other end: without hop-by-hop ones, and without those that `connection` names."""
+    """The fields that are for the other end: without hop-by-hop ones, and without those that `connection` names.
+
+    Without its length a body would be the other end's next message; so the length stays, whoever names it.
+    """
     named = {token.strip().lower() for name, value in headers if name == b"connection" for token in value.split(b",")}
-    out = (_HOP_BY_HOP | named) - keep
+    out = (_HOP_BY_HOP | (named - _NEVER_NAMED)) - keep
     return [(name, value) for name, value in headers if name not in out]
 
 

@@ -175,8 +175,8 @@ class UpstreamConnection(asyncio.Protocol):
         if reader is None or self._ended is not None:
             return
         reader.on_response_head(status, self._reason, self._headers)
-        if reader.bodiless and status >= 200:
-            self._ended = False  # the parser would wait for the body that HEAD's answer only announces
+        if (reader.bodiless and status >= 200) or status in (204, 304):
+            self._ended = False  # the parser would wait for the body that such an answer only announces
 
     def on_body(self, data: bytes) -> None:
         if self._reader is not None and self._ended is None:

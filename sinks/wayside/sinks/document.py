@@ -18,6 +18,8 @@ from wayside.eventing.vocabulary import CLIENT_EVENT_ID, REQUEST, REQUEST_ID, Se
 
 SERVING_ENGINE = "inferenceservice"
 Document = dict[str, Any]
+_DEPTH_LIMIT = 64
+_TOO_DEEP = "(nested too deep to be shown)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,14 +114,16 @@ def data_type(value: Any) -> str:
     return "json"
 
 
-def json_safe(value: Any) -> Any:
-    """The value with NaN and infinities as strings, which JSON can carry."""
+def json_safe(value: Any, levels: int = _DEPTH_LIMIT) -> Any:
+    """The value with NaN and infinities as strings, which JSON can carry, and a few words for what lies too deep."""
     if isinstance(value, float) and not math.isfinite(value):
         return "NaN" if math.isnan(value) else ("Infinity" if value > 0 else "-Infinity")
+    if isinstance(value, list | dict) and not levels:
+        return _TOO_DEEP
     if isinstance(value, list):
-        return [json_safe(item) for item in value]
+        return [json_safe(item, levels - 1) for item in value]
     if isinstance(value, dict):
-        return {name: json_safe(item) for name, item in value.items()}
+        return {name: json_safe(item, levels - 1) for name, item in value.items()}
     return value
 
 

@@ -4,6 +4,7 @@ Invariant: whatever an event turns out to be, it is counted under exactly one ou
 """
 
 import asyncio
+import logging
 import sqlite3
 from contextlib import suppress
 from pathlib import Path
@@ -16,6 +17,7 @@ from wayside.eventing.event import CloudEvent
 from wayside.eventing.sink import EventRefused, SinkUnavailable
 from wayside.sinks.record_store import RecordStore
 
+log = logging.getLogger("wayside.sinks")
 _PRUNE_EVERY_S = 300.0
 
 
@@ -60,5 +62,8 @@ class RecordSink:
 
     async def _prune_regularly(self, retain_s: float) -> None:
         while True:
-            await self._store.prune(format_time(self._clock.time_ns() - round(retain_s * 1e9)))
+            try:
+                await self._store.prune(format_time(self._clock.time_ns() - round(retain_s * 1e9)))
+            except sqlite3.Error as exc:  # a full disk, say: what is too old goes at a later time
+                log.warning("old records are still kept, because the record store cannot prune: %s", exc)
             await asyncio.sleep(_PRUNE_EVERY_S)

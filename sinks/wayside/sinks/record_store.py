@@ -12,8 +12,9 @@ from enum import StrEnum
 from pathlib import Path
 
 from wayside.eventing.clock import format_time, parse_time
+from wayside.eventing.errors import MalformedEvent
 from wayside.eventing.event import CloudEvent
-from wayside.eventing.identity import record_id
+from wayside.eventing.identity import record_id, stable_id
 from wayside.eventing.pairs import Role, role_of, subject_of
 from wayside.eventing.storage.database import Database
 from wayside.eventing.verdict import RowVerdict, WindowVerdict, read_identity, read_row_verdict, read_window_verdict
@@ -38,7 +39,7 @@ CREATE INDEX IF NOT EXISTS records_parts ON records (parts);
 CREATE INDEX IF NOT EXISTS records_time ON records (time);
 CREATE TABLE IF NOT EXISTS verdicts (
     record_id TEXT NOT NULL, role TEXT NOT NULL, detector TEXT NOT NULL, decision INTEGER NOT NULL, time TEXT NOT NULL,
-    score REAL, p_value REAL NOT NULL, judge INTEGER NOT NULL, PRIMARY KEY (record_id, role, detector)
+    score REAL, p_value REAL NOT NULL, judge INTEGER NOT NULL, PRIMARY KEY (record_id, role, detector, judge)
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS verdicts_time ON verdicts (role, decision, time, judge);
 CREATE TABLE IF NOT EXISTS judges (
@@ -58,6 +59,7 @@ CREATE TABLE IF NOT EXISTS counters (name TEXT PRIMARY KEY, value INTEGER NOT NU
 # Bits of `records.parts`: which parts a record has, so that all counts are one pass over one small index.
 PART_BITS = {Role.REQUEST: 1, Role.RESPONSE: 2, Role.OUTLIER: 4, Role.ADVERSARIAL: 8, Role.DRIFT: 16}
 FLAGGED_BIT = 32
+_WINDOW_ROWS_LIMIT = 1_000_000
 
 
 class Outcome(StrEnum):
@@ -119,7 +121,10 @@ class RecordStore:
         if role is None:
             return Outcome.IGNORED
         part = _part_of(event, role)
-        return await self._database.write(lambda connection: _store(connection, event, part))
+        try:
+            return await self._database.write(lambda connection: _store(connection, event, part))
+        except UnicodeEncodeError as exc:
+            raise MalformedEvent("a name in the verdict holds a lone surrogate, which no encoding can carry") from exc
 
     async def prune(self, before: str) -> None:
         """Forget events, records and windows whose request time is before an RFC 3339 UTC timestamp."""
@@ -134,9 +139,17 @@ def _part_of(event: CloudEvent, role: Role) -> _Part:
     detector = event.extensions.get(DETECTOR, "")
     meta = json.dumps(read_identity(event).meta(), separators=(",", ":"))
     if role is Role.DRIFT:
-        return _WindowPart(f"{event.source} {event.id}", detector, meta, time, read_window_verdict(event))
+        return _WindowPart(stable_id(event.source, event.id), detector, meta, time, _window_verdict(event))
     subject, digest = subject_of(event), event.extensions.get(ARTIFACT_DIGEST, "")
     return _RowVerdictPart(subject.source, subject.id, role, detector, digest, meta, time, read_row_verdict(event))
+
+
+def _window_verdict(event: CloudEvent) -> WindowVerdict:
+    """A window verdict whose members can be marked one by one. Raises `MalformedEvent` where they are too many."""
+    verdict = read_window_verdict(event)
+    if sum(max(0, member.end_row - member.first_row) for member in verdict.members) > _WINDOW_ROWS_LIMIT:
+        raise MalformedEvent(f"window verdict's members are over {_WINDOW_ROWS_LIMIT} rows")
+    return verdict
 
 
 def _store(connection: sqlite3.Connection, event: CloudEvent, part: _Part) -> Outcome:
@@ -199,7 +212,7 @@ def _store_row_verdict(connection: sqlite3.Connection, part: _RowVerdictPart) ->
     judge = _judge(connection, part)
     columns = zip(names, verdict.decisions, verdict.scores, verdict.p_values, strict=True)
     connection.executemany(
-        "INSERT OR REPLACE INTO verdicts VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT OR IGNORE INTO verdicts VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
         (
             (name, part.role.value, part.detector, int(decision), part.time, score, p_value, judge)
             for name, decision, score, p_value in columns
@@ -253,7 +266,8 @@ def _mark(connection: sqlite3.Connection, rows: Iterable[tuple[str, str, str, in
     connection.executemany(
         "INSERT INTO records (record_id, source, event_id, row, time, parts, window_id) VALUES (?, ?, ?, ?, ?, ?, ?)"
         " ON CONFLICT (record_id) DO UPDATE SET parts = parts | excluded.parts,"
-        " window_id = coalesce(excluded.window_id, window_id)",
+        # of two windows that hold the row the same one stands, whichever came last
+        " window_id = max(coalesce(excluded.window_id, window_id), coalesce(window_id, excluded.window_id))",
         rows,
     )
 

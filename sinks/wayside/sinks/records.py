@@ -118,7 +118,7 @@ class RecordReader:
         """`outlier` and `adversarial`: of the detector that comes first by name, the others' beside it as a list."""
         found = self._connection.execute(
             "SELECT role, decision, score, p_value, threshold, meta FROM verdicts JOIN judges USING (judge)"
-            " WHERE record_id = ? ORDER BY role, verdicts.detector",
+            " WHERE record_id = ? ORDER BY role, verdicts.detector, digest, threshold, meta",
             (record_id,),
         ).fetchall()
         document: Document = {}

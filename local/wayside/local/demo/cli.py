@@ -57,7 +57,8 @@ async def serve(command: DemoCommand) -> int:
     logging.getLogger("wayside").setLevel(logging.ERROR)  # the processes have logs of their own
     run = asyncio.ensure_future(run_demo(command.demo, command.once, command.started_s))
     for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, run.cancel)
+        # the first alone: a second would cut short the stop of every process
+        asyncio.get_running_loop().add_signal_handler(number, lambda: run.cancelling() or run.cancel())
     try:
         return await run
     except asyncio.CancelledError:
