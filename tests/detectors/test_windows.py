@@ -51,8 +51,12 @@ def test_every_row_is_in_exactly_one_window_as_its_member_says(sizes: list[int],
 
 
 def test_members_name_the_rows_of_each_event() -> None:
-    window = assemble(entries_of([3, 2, 4]), 2, 6, 2)
-    assert window.members == [RowRange("s", "0", 2, 3), RowRange("s", "1", 0, 2), RowRange("s", "2", 0, 1)]
+    entries = entries_of([3, 2, 4])
+    window = assemble(entries, 2, 6, 2)
+    ranges = [("0", 2, 3), ("1", 0, 2), ("2", 0, 1)]
+    assert window.members == [
+        RowRange("s", name, first, end, entry.time) for (name, first, end), entry in zip(ranges, entries, strict=True)
+    ]
 
 
 def test_missing_rows_and_trimmed_or_foreign_payloads_are_an_error() -> None:

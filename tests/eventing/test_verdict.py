@@ -30,6 +30,7 @@ _SUBJECT = CloudEvent(
     id="1", source="/logger", type=REQUEST, time="2024-01-02T03:04:05.5Z", extensions=_KEY.extensions(), data=b"{}"
 )
 _ROWS = RowVerdict(OUTLIER, [1.5, None], [0.25, 0.001], [False, True], 3.5)
+_TIME = "2024-01-02T03:04:05Z"
 _WINDOW = WindowVerdict(
     key=_KEY,
     first=100,
@@ -41,7 +42,7 @@ _WINDOW = WindowVerdict(
     distance=0.5,
     feature_distance=[0.5, 0.25],
     feature_p_value=[0.01, 0.5],
-    members=[RowRange("/logger", "1", 3, 50), RowRange("/logger", "2", 0, 53)],
+    members=[RowRange("/logger", "1", 3, 50, _TIME), RowRange("/logger", "2", 0, 53, _TIME)],
 )
 _NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
 
@@ -103,7 +104,7 @@ def test_a_window_verdict_reads_back(
         is_drift=is_drift,
         p_value=value,
         feature_distance=features,
-        members=[RowRange(name, name, first, first + rows)],
+        members=[RowRange(name, name, first, first + rows, _TIME)],
     )
     assert read_window_verdict(verdict.event(_DETECTOR)) == verdict
 
@@ -176,10 +177,12 @@ _NO_POSITIONS = [None, "1", True, -1, 1.5, 2**63, [], math.inf]
         {"members": None},
         {"members": [1]},
         {"members": ["abcd"]},
-        {"members": [["s", "i", 0]]},
-        {"members": [["s", "i", 0, 1, 2]]},
-        {"members": [[1, "i", 0, 1]]},
-        *({"members": [["s", "i", 0, bad]]} for bad in _NO_POSITIONS),
+        {"members": [["s", "i", 0, 1]]},
+        {"members": [["s", "i", 0, 1, _TIME, 2]]},
+        {"members": [["s", "i", 0, 1, "yesterday"]]},
+        {"members": [["s", "i", 0, 1, None]]},
+        {"members": [[1, "i", 0, 1, _TIME]]},
+        *({"members": [["s", "i", 0, bad, _TIME]]} for bad in _NO_POSITIONS),
     ],
 )
 def test_parts_that_are_no_window_verdict(changed: dict[str, Any]) -> None:

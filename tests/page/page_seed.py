@@ -62,8 +62,8 @@ def verdict(request: CloudEvent, scores: Sequence[float], p_values: Sequence[flo
 
 def window(first: int, end: int, t: float, p_value: float, key: ServiceKey = KEY) -> CloudEvent:
     """The drift verdict on one window; its one member is no recorded event."""
-    members = [RowRange("digits-predictor", f"window-{first}", 0, end - first)]
     at, drift = format_time(round(t * 1e9)), p_value <= DRIFTS.alpha
+    members = [RowRange("digits-predictor", f"window-{first}", 0, end - first, at)]
     found = WindowVerdict(key, first, end, at, drift, p_value, DRIFTS.alpha, 0.2, [0.2], [p_value], members)
     return found.event(DRIFTS)
 

@@ -11,7 +11,7 @@ from wayside.sinks.prometheus import PrometheusSink
 
 LABELS = {"namespace": "default", "service": "digits", "detector": "outlier"}
 DRIFT = {**LABELS, "detector": "drift"}
-MEMBERS = [RowRange("s", "x", 0, 1)]
+MEMBERS = [RowRange("s", "x", 0, 1, "2026-11-21T10:00:00Z")]
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from itertools import permutations
 from pathlib import Path
 
 import pytest
-from events import OUTLIERS, outlier, request, response, window
+from events import OUTLIERS, TIME, outlier, request, response, window
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
@@ -30,7 +30,7 @@ from wayside.sinks.record_store import Outcome, RecordStore
 from wayside.sinks.records import RecordCounts, RecordReader
 
 ROWS = [[1.0, 2.0], [3.0, 4.0]]
-WINDOW = window(0, 2, True, [RowRange("digits-predictor", "e1", 0, 2)])
+WINDOW = window(0, 2, True, [RowRange("digits-predictor", "e1", 0, 2, TIME)])
 PARTS = [request(ROWS), response([7, 8]), outlier([False, True]), WINDOW]
 
 
@@ -168,7 +168,10 @@ async def test_what_cannot_be_read_touches_nothing(store: RecordStore, path: Pat
 
 
 async def test_rates_flagged_windows_and_alerts(store: RecordStore, path: Path) -> None:
-    for event in [*PARTS, window(2, 4, False, [RowRange("s", "x", 0, 2)], "2026-11-21T10:00:09Z")]:
+    for event in [
+        *PARTS,
+        window(2, 4, False, [RowRange("s", "x", 0, 2, "2026-11-21T10:00:09Z")], "2026-11-21T10:00:09Z"),
+    ]:
         await store.take(event)
     reader = RecordReader(path)
     rate = reader.rates()[0]
@@ -205,7 +208,7 @@ async def test_verdicts_of_two_artifacts_of_one_detector_stand_side_by_side(tmp_
 
 
 async def test_of_two_windows_of_a_row_the_same_one_stands(tmp_path: Path) -> None:
-    later = window(1, 3, False, [RowRange("digits-predictor", "e1", 0, 2)])
+    later = window(1, 3, False, [RowRange("digits-predictor", "e1", 0, 2, TIME)])
     await filled(tmp_path / "a", [WINDOW, later])
     await filled(tmp_path / "b", [later, WINDOW])
     assert read(tmp_path / "a") == read(tmp_path / "b")
@@ -216,7 +219,7 @@ async def test_windows_are_known_by_source_and_id_apart(store: RecordStore) -> N
     assert await store.take(replace(WINDOW, source="a", id="b c")) is Outcome.STORED
 
 
-@pytest.mark.parametrize("members", [[["s", "e", 0, 1 << 62]], [["s", "\ud800", 0, 2]]])
+@pytest.mark.parametrize("members", [[["s", "e", 0, 1 << 62, TIME]], [["s", "\ud800", 0, 2, TIME]]])
 async def test_a_window_of_impossible_members_is_refused(
     store: RecordStore, path: Path, members: list[list[object]]
 ) -> None:

@@ -20,7 +20,7 @@ EVENTS = [
     request([[1.0]]),
     response([1]),
     outlier([True]),
-    window(0, 1, True, [RowRange("digits-predictor", "e1", 0, 1)]),
+    window(0, 1, True, [RowRange("digits-predictor", "e1", 0, 1, "2026-11-21T10:00:00Z")]),
 ]
 READERS = ("records", "prometheus", "records over http")
 

@@ -50,7 +50,7 @@ def assemble(entries: Sequence[Entry], first: int, end: int, features: int) -> W
         if entry.first > position or entry.end <= position:
             break
         upto = min(end, entry.end)
-        members.append(RowRange(entry.source, entry.id, position - entry.first, upto - entry.first))
+        members.append(RowRange(entry.source, entry.id, position - entry.first, upto - entry.first, entry.time))
         parts.append(from_payload(entry, features)[position - entry.first : upto - entry.first])
         position = upto
     if position != end:

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from wayside.eventing.clock import parse_time
 from wayside.eventing.errors import MalformedEvent
 from wayside.eventing.event import CloudEvent
 from wayside.eventing.identity import stable_id
@@ -27,7 +28,7 @@ from wayside.eventing.vocabulary import (
     request_time,
 )
 
-_BAD_VALUE = (KeyError, TypeError, ValueError, OverflowError)
+_BAD_VALUE = (KeyError, TypeError, ValueError, OverflowError, MalformedEvent)
 _DECISION = {OUTLIER: "is_outlier", ADVERSARIAL: "is_adversarial"}
 
 
@@ -91,12 +92,16 @@ class RowVerdict:
 
 @dataclass(frozen=True, slots=True)
 class RowRange:
-    """The rows `first_row` up to but without `end_row` of the event (source, id), as part of a window."""
+    """The rows `first_row` up to but without `end_row` of the event (source, id), as part of a window.
+
+    `time` is that event's request time, by which a store of daily indices finds the rows' records.
+    """
 
     source: str
     id: str
     first_row: int
     end_row: int
+    time: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +151,7 @@ class WindowVerdict:
             "feature_distance": list(self.feature_distance),
             "feature_p_val": list(self.feature_p_value),
             "window": {"first": self.first, "end": self.end},
-            "members": [[part.source, part.id, part.first_row, part.end_row] for part in self.members],
+            "members": [[part.source, part.id, part.first_row, part.end_row, part.time] for part in self.members],
         }
 
 
@@ -217,10 +222,11 @@ def _decision(value: object) -> bool:
     return bool(value)
 
 
-def _member(source: object, event_id: object, first: object, end: object) -> RowRange:
-    if not isinstance(source, str) or not isinstance(event_id, str):
-        raise TypeError("a member's source and id are not text")
-    return RowRange(source, event_id, _position(first), _position(end))
+def _member(source: object, event_id: object, first: object, end: object, time: object) -> RowRange:
+    if not isinstance(source, str) or not isinstance(event_id, str) or not isinstance(time, str):
+        raise TypeError("a member's source, id and time are not text")
+    parse_time(time)
+    return RowRange(source, event_id, _position(first), _position(end), time)
 
 
 def _load(event: CloudEvent) -> Mapping[str, Any]:

@@ -254,8 +254,9 @@ def _store_window(connection: sqlite3.Connection, part: _WindowPart) -> None:
     _mark(
         connection,
         (
-            (record_id(member.source, member.id, row), member.source, member.id, row, part.time, 16, part.window_id)
+            (record_id(member.source, member.id, row), member.source, member.id, row, time, 16, part.window_id)
             for member in verdict.members
+            for time in (format_time(parse_time(member.time)),)
             for row in range(member.first_row, member.end_row)
         ),
     )
