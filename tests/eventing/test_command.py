@@ -19,6 +19,7 @@ from wayside.eventing.command import (
     run_until_signalled,
 )
 from wayside.eventing.errors import ConfigurationError, MissingExtra
+from wayside.eventing.sink import SinkUnavailable
 
 
 def _parse(argv: Sequence[str], environ: Mapping[str, str]) -> argparse.Namespace:
@@ -153,6 +154,14 @@ def test_a_service_that_cannot_start_is_one_line_and_exit_status_2(capsys: pytes
     assert capsys.readouterr().err == "wayside detect: numpy needs the extra 'arrays': pip install 'wayside[arrays]'\n"
 
 
+def test_what_fails_later_by_a_reason_of_ours_is_one_line_and_status_1(capsys: pytest.CaptureFixture[str]) -> None:
+    async def serve(settings: None) -> int:
+        raise SinkUnavailable("the group has no rights")
+
+    assert run_command("wayside sink", lambda argv, environ: None, serve, [], {}) == 1
+    assert capsys.readouterr().err == "wayside sink: the group has no rights\n"
+
+
 class _Service:
     """Says when it starts and stops, and fails where it is told to."""
 
@@ -173,6 +182,15 @@ class _Service:
             raise ConfigurationError(f"{self._name} cannot {verb}")
 
 
+class _Signalling(_Service):
+    """Sends this process a SIGTERM as its start begins, and then waits for what never comes."""
+
+    async def start(self) -> None:
+        await super().start()
+        signal.raise_signal(signal.SIGTERM)
+        await asyncio.Event().wait()
+
+
 async def test_a_start_that_fails_stops_what_was_begun() -> None:
     journal: list[str] = []
     services = [_Service("a", journal), _Service("b", journal, "start"), _Service("c", journal)]
@@ -183,10 +201,28 @@ async def test_a_start_that_fails_stops_what_was_begun() -> None:
 
 async def test_a_stop_that_fails_does_not_keep_the_others_running() -> None:
     journal: list[str] = []
-    asyncio.get_running_loop().call_soon(signal.raise_signal, signal.SIGTERM)
+    services = [_Service("a", journal), _Service("b", journal, "stop"), _Signalling("c", journal)]
     with pytest.raises(ConfigurationError, match="b cannot stop"):
-        await run_until_signalled([_Service("a", journal), _Service("b", journal, "stop"), _Service("c", journal)])
+        await run_until_signalled(services)
     assert journal == ["start a", "start b", "start c", "stop c", "stop b", "stop a"]
+
+
+async def test_a_signal_ends_a_start_that_waits() -> None:
+    journal: list[str] = []
+    services = [_Service("a", journal), _Signalling("b", journal), _Service("c", journal)]
+    assert await run_until_signalled(services) == 0
+    assert journal == ["start a", "start b", "stop b", "stop a"]
+
+
+async def test_a_failure_while_services_run_stops_them_and_is_told() -> None:
+    journal: list[str] = []
+
+    async def fail() -> None:
+        raise ConfigurationError("the topic is gone")
+
+    with pytest.raises(ConfigurationError, match="the topic is gone"):
+        await run_until_signalled([_Service("a", journal), _Service("b", journal)], fail)
+    assert journal == ["start a", "start b", "stop b", "stop a"]
 
 
 _SERVICE = """

@@ -13,11 +13,11 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from typing import NoReturn, TypeVar
 
-from wayside.eventing.errors import ConfigurationError
+from wayside.eventing.errors import ConfigurationError, WaysideError
 from wayside.eventing.sink import Lifecycle
 
 S = TypeVar("S")
-EXIT_CONFIGURATION = 2
+EXIT_FAILED, EXIT_CONFIGURATION = 1, 2
 _SERVICE_LINKS = ("tcp://", "udp://", "sctp://")
 _SIZE = re.compile(r"(\d+)\s*([KMG]i?)?B?", re.ASCII)
 _UNITS = {None: 1, "K": 10**3, "M": 10**6, "G": 10**9, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30}
@@ -89,7 +89,10 @@ def run_command(
     argv: Sequence[str],
     environ: Mapping[str, str],
 ) -> int:
-    """Parse, then run `serve` to its end on uvloop where that is installed; returns the exit status."""
+    """Parse, then run `serve` to its end on uvloop where that is installed; returns the exit status.
+
+    A wrong setting ends with status 2, what else fails by a reason of ours with 1; both with one line on stderr.
+    """
     try:
         _configure_logging(environ.get("WAYSIDE_LOG_LEVEL", "INFO"))
         settings = parse(argv, environ)
@@ -98,6 +101,9 @@ def run_command(
     except ConfigurationError as exc:
         print(f"{name}: {exc}", file=sys.stderr)
         return EXIT_CONFIGURATION
+    except WaysideError as exc:
+        print(f"{name}: {exc}", file=sys.stderr)
+        return EXIT_FAILED
 
 
 def _configure_logging(level: str) -> None:
@@ -119,8 +125,14 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     return factory
 
 
-async def run_until_signalled(services: Sequence[Lifecycle]) -> int:
-    """Start the services in order, wait for SIGTERM or SIGINT, stop them in the other order. Returns 0."""
+async def run_until_signalled(
+    services: Sequence[Lifecycle], failure: Callable[[], Awaitable[None]] | None = None
+) -> int:
+    """Start the services in order, wait for SIGTERM or SIGINT, stop them in the other order. Returns 0.
+
+    A signal also ends a start that waits for something. `failure` is awaited while the services run: where it raises,
+    they are stopped and the error is the caller's.
+    """
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -128,6 +140,21 @@ async def run_until_signalled(services: Sequence[Lifecycle]) -> int:
     async with AsyncExitStack() as started:  # stops the others too where one of them fails to stop
         for service in services:
             started.push_async_callback(service.stop)
-            await service.start()
-        await stopping.wait()
+            await _unless(stopping, service.start())
+            if stopping.is_set():
+                return 0
+        await _unless(stopping, failure() if failure else stopping.wait())
     return 0
+
+
+async def _unless(stopping: asyncio.Event, work: Awaitable[object]) -> None:
+    """Await `work`, or cancel it as soon as `stopping` is set. Raises what `work` raises."""
+    working, signalled = asyncio.ensure_future(work), asyncio.ensure_future(stopping.wait())
+    try:
+        await asyncio.wait([working, signalled], return_when=asyncio.FIRST_COMPLETED)
+        if working.done():
+            working.result()
+    finally:
+        for task in (working, signalled):
+            task.cancel()
+        await asyncio.wait([working, signalled])

@@ -11,15 +11,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from wayside.eventing.broker.delivery import BackoffPolicy, DeliverySpec, parse_period
 from wayside.eventing.broker.destinations import Resolver
 from wayside.eventing.broker.fields import Fields
 from wayside.eventing.broker.filters import is_attribute_name
 from wayside.eventing.broker.names import BrokerName, TriggerName
-from wayside.eventing.errors import ConfigurationError
+from wayside.eventing.errors import ConfigurationError, MissingExtra
 from wayside.eventing.http.client import Url
+
+try:
+    import yaml
+except ImportError as exc:
+    raise MissingExtra("Broker and Trigger YAML", "broker") from exc
 
 log = logging.getLogger("wayside.broker")
 GROUP = "eventing.knative.dev"

@@ -1,0 +1,94 @@
+"""CloudEvents in Kafka messages: binary mode both ways, structured JSON on the way in.
+
+Source: CloudEvents 1.0.2, Kafka protocol binding, sections 3.1 to 3.3; the partitioning extension.
+Invariant: `decode(headers, value)` of an event's own `encode(event)` is that event, bytes of the data included.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from wayside.eventing.errors import MalformedEvent
+from wayside.eventing.event import CloudEvent
+from wayside.eventing.http_binding import STRUCTURED, decode_structured
+from wayside.eventing.vocabulary import INFERENCE_SERVICE, NAMESPACE, ServiceKey
+
+KafkaHeaders = list[tuple[str, bytes]]
+ReceivedHeaders = Iterable[tuple[str, bytes | None]]
+PREFIX = "ce_"
+CONTENT_TYPE = "content-type"
+PARTITION_KEY = "partitionkey"
+# what a message takes besides its value: headers, framing, objects
+OVERHEAD_BYTES = 2048
+
+
+@dataclass(frozen=True, slots=True)
+class KafkaRecord:
+    """A message as it was read: where it stands in its topic, and its bytes. A tombstone has no `value`."""
+
+    topic: str
+    partition: int
+    offset: int
+    headers: list[tuple[str, bytes | None]] = field(default_factory=list)
+    key: bytes | None = None
+    value: bytes | None = None
+
+    @property
+    def size_bytes(self) -> int:
+        return len(self.value or b"") + len(self.key or b"") + OVERHEAD_BYTES
+
+
+def encode(event: CloudEvent) -> tuple[KafkaHeaders, bytes]:
+    """Headers and value of the event in binary mode. Attribute values travel as plain UTF-8 (section 3.2.3.2)."""
+    headers = [(PREFIX + name, value.encode()) for name, value in event.attributes() if name != "datacontenttype"]
+    if event.datacontenttype is not None:
+        headers.append((CONTENT_TYPE, event.datacontenttype.encode()))
+    return headers, event.data
+
+
+def decode(headers: ReceivedHeaders, value: bytes | None) -> CloudEvent:
+    """The event in a message; a tombstone is an event without data, a header without a value is none.
+
+    Raises `MalformedEvent` with a reason: no CloudEvent at all, a missing attribute, batch mode, bad JSON, bad UTF-8.
+    """
+    given = [(name, text) for name, text in headers if text is not None]
+    content_type = next((text for name, text in given if name.lower() == CONTENT_TYPE), None)
+    kind = (content_type or b"").split(b";", 1)[0].strip().lower()
+    if kind == STRUCTURED:
+        return decode_structured(value or b"")
+    if kind.startswith(b"application/cloudevents"):
+        raise MalformedEvent(f"content type {_text(kind)!r} is not supported: send binary mode or {_text(STRUCTURED)}")
+    attributes = _attributes(given)
+    if content_type is not None:
+        attributes["datacontenttype"] = _text(content_type)
+    return CloudEvent.from_attributes(attributes, value or b"")
+
+
+def _attributes(headers: Iterable[tuple[str, bytes]]) -> dict[str, str]:
+    attributes: dict[str, str] = {}
+    for header, value in headers:
+        if header.startswith(PREFIX):
+            name = header[len(PREFIX) :]
+            if name in attributes:
+                raise MalformedEvent(f"header '{header[:64]}' is given twice")
+            attributes[name] = _text(value)
+    return attributes
+
+
+def _text(value: bytes) -> str:
+    try:
+        return value.decode()
+    except UnicodeDecodeError as exc:
+        raise MalformedEvent(f"a header holds bytes that are not UTF-8: {value[:64]!r}") from exc
+
+
+def message_key(event: CloudEvent) -> bytes:
+    """What keeps events together on one partition, in order: the `partitionkey` extension, or else the service.
+
+    An event of no service goes by its source. Two services never share a key.
+    """
+    asked = event.extensions.get(PARTITION_KEY)
+    if asked:
+        return asked.encode()
+    namespace, service = (event.extensions.get(name, "") for name in (NAMESPACE, INFERENCE_SERVICE))
+    key = str(ServiceKey(namespace, service, "", "")).rstrip("/")
+    return (key or event.source).encode()

@@ -1,0 +1,66 @@
+"""Reads a file of librdkafka's settings: one `key=value` a line, `#` begins a comment line.
+
+Invariant: what the carrier's guarantees rest on cannot be set here; an error names file and line, and never a value.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from wayside.eventing.errors import ConfigurationError
+
+_ADDRESS = "give the servers in the address, kafka://host:9092/topic"
+_COMMITS = "the carrier commits what the next stage has accepted"
+_ACKS = "the carrier always waits for all in-sync replicas, without duplicates of its own"
+_TIMEOUT = "the sink's own time-out decides (--send-timeout at the logger)"
+_READING = "the carrier reads what is committed, from the earliest"
+_CALLBACK = "callbacks are the carrier's own"
+_OWNED = {
+    **dict.fromkeys(("bootstrap.servers", "metadata.broker.list"), _ADDRESS),
+    **dict.fromkeys(("group.id", "group.instance.id"), "use --group"),
+    **dict.fromkeys(("enable.auto.commit", "auto.commit.enable", "auto.commit.interval.ms"), _COMMITS),
+    **dict.fromkeys(("enable.auto.offset.store", "offset.store.method", "offset.store.path"), _COMMITS),
+    **dict.fromkeys(("acks", "request.required.acks", "enable.idempotence", "enable.gapless.guarantee"), _ACKS),
+    **dict.fromkeys(("transactional.id", "max.in.flight", "max.in.flight.requests.per.connection"), _ACKS),
+    **dict.fromkeys(("retries", "message.send.max.retries"), _ACKS),
+    **dict.fromkeys(("message.timeout.ms", "delivery.timeout.ms", "request.timeout.ms"), _TIMEOUT),
+    **dict.fromkeys(("auto.offset.reset", "isolation.level", "enable.partition.eof"), _READING),
+    **dict.fromkeys(("partition.assignment.strategy", "group.protocol", "group.remote.assignor"), _READING),
+    **dict.fromkeys(("logger", "on_commit", "on_delivery", "opaque", "interceptors"), _CALLBACK),
+    "plugin.library.paths": "foreign code is not loaded",
+}
+
+
+def load_config(path: Path | None) -> Mapping[str, str]:
+    """The settings in a file; none where there is no file. Raises `ConfigurationError`."""
+    if path is None:
+        return {}
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except OSError as exc:
+        raise ConfigurationError(f"cannot read {path}: {exc.strerror}") from exc
+    except UnicodeDecodeError as exc:
+        raise ConfigurationError(f"{path} is not UTF-8 text") from exc
+    return parse_config(text, str(path))
+
+
+def parse_config(text: str, name: str) -> Mapping[str, str]:
+    """The settings in a file's text; `name` stands for the file in errors. Raises `ConfigurationError`."""
+    settings: dict[str, str] = {}
+    for number, line in enumerate(text.splitlines(), 1):
+        if line.strip() and not line.lstrip().startswith("#"):
+            key, value = _setting(line, f"{name}, line {number}")
+            if key in settings:
+                raise ConfigurationError(f"{name}, line {number}: {key} is set twice")
+            settings[key] = value
+    return settings
+
+
+def _setting(line: str, where: str) -> tuple[str, str]:
+    key, equals, value = (part.strip() for part in line.partition("="))
+    if not equals or not key:
+        raise ConfigurationError(f"{where}: is not key=value")
+    if key in _OWNED or key.endswith("_cb"):
+        raise ConfigurationError(f"{where}: {key} cannot be set: {_OWNED.get(key, _CALLBACK)}")
+    if not value:
+        raise ConfigurationError(f"{where}: {key} has no value")
+    return key, value

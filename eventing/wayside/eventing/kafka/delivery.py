@@ -1,0 +1,135 @@
+"""What becomes of one message: decoded, filtered, sent until it is accepted, or kept as a dead letter.
+
+Invariant: `deliver` returns True only where the event was accepted, filtered, or is durable as a dead letter.
+"""
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Protocol
+
+from wayside.eventing.errors import MalformedEvent
+from wayside.eventing.event import CloudEvent
+from wayside.eventing.kafka.binding import KafkaRecord, decode
+from wayside.eventing.kafka.metrics import SourceMetrics
+from wayside.eventing.sink import EventRefused, Sink, SinkUnavailable
+
+log = logging.getLogger("wayside.kafka")
+_BACKOFF_S = (0.1, 5.0)
+_RETRY_AFTER_LIMIT_S = 60.0
+# tries for an event that makes the sink itself fail; it must not hold up its partition for ever
+_FAULT_LIMIT = 5
+_REFUSED, _FAULT = 400, 500
+
+
+class LetterBox(Protocol):
+    """Where dead letters are kept."""
+
+    async def keep(self, record: KafkaRecord, code: int, reason: str) -> None:
+        """Returns once the letter is durable. Raises `SinkUnavailable` or `EventRefused`."""
+
+
+class Delivery:
+    """Delivers messages to `sink`, each on its own; keeps no message."""
+
+    def __init__(
+        self, sink: Sink, letters: LetterBox, passes: Callable[[CloudEvent], bool], metrics: SourceMetrics
+    ) -> None:
+        self._sink = sink
+        self._letters = letters
+        self._passes = passes
+        self._metrics = metrics
+        self._available = True
+        self._buried = 0
+        self._ending = asyncio.Event()
+
+    async def deliver(self, record: KafkaRecord, abandoned: Callable[[], bool]) -> bool:
+        """Settle one message, for as long as it takes. False where it was `abandoned`, or `end` came, before."""
+        try:
+            event = decode(record.headers, record.value)
+        except MalformedEvent as exc:
+            return await self._bury(record, _REFUSED, str(exc), abandoned)
+        if not self._passes(event):
+            self._metrics.events.labels("filtered").inc()
+            return True
+        return await self._send(record, event, abandoned)
+
+    def end(self) -> None:
+        """Make no other try of anything; what is being tried ends by itself."""
+        self._ending.set()
+
+    async def _send(self, record: KafkaRecord, event: CloudEvent, abandoned: Callable[[], bool]) -> bool:
+        pauses, faults = Pauses(), 0
+        while True:
+            try:
+                await self._sink.send(event)
+            except SinkUnavailable as exc:
+                self._note_unavailable(str(exc))
+                pause_s = pauses.next_s(exc.retry_after_s)
+            except (EventRefused, MalformedEvent) as exc:
+                return await self._bury(record, _REFUSED, str(exc), abandoned)
+            except Exception as exc:  # the edge of an event's task: what one event does holds up no other
+                faults += 1
+                log.exception("an event made the sink fail, %d of %d tries", faults, _FAULT_LIMIT)
+                if faults >= _FAULT_LIMIT:
+                    return await self._bury(record, _FAULT, f"the sink failed: {type(exc).__name__}", abandoned)
+                pause_s = pauses.next_s(None)
+            else:
+                self._note_delivered()
+                return True
+            if not await self._pause(pause_s, abandoned):
+                return False
+
+    async def _bury(self, record: KafkaRecord, code: int, reason: str, abandoned: Callable[[], bool]) -> bool:
+        pauses = Pauses()
+        while True:
+            try:
+                await self._letters.keep(record, code, reason)
+            except (SinkUnavailable, EventRefused) as exc:
+                self._note_unavailable(f"a dead letter cannot be kept: {exc}")
+            else:
+                self._note_buried(record, reason)
+                return True
+            if not await self._pause(pauses.next_s(None), abandoned):
+                return False
+
+    async def _pause(self, pause_s: float, abandoned: Callable[[], bool]) -> bool:
+        """Wait; False where there is to be no other try."""
+        if not abandoned():
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._ending.wait(), pause_s)
+        if abandoned() or self._ending.is_set():
+            return False
+        self._metrics.retries.inc()
+        return True
+
+    def _note_delivered(self) -> None:
+        self._metrics.events.labels("delivered").inc()
+        if not self._available:
+            self._available = True
+            log.info("the sink takes events again")
+
+    def _note_unavailable(self, reason: str) -> None:
+        if self._available:
+            self._available = False
+            log.warning("events wait in Kafka and are tried again, because %s", reason)
+
+    def _note_buried(self, record: KafkaRecord, reason: str) -> None:
+        self._metrics.events.labels("dead_lettered").inc()
+        self._buried += 1
+        if self._buried & (self._buried - 1) == 0:  # the 1st, 2nd, 4th, 8th, …: told, and never a flood
+            where = (record.topic, record.partition, record.offset)
+            log.warning("%d dead letters, the last of %s, partition %d, offset %d: %s", self._buried, *where, reason)
+
+
+class Pauses:
+    """The pauses between the tries of one event: doubling, jittered, and as long as the sink asks, up to a minute."""
+
+    def __init__(self) -> None:
+        self._own_s = _BACKOFF_S[0]
+
+    def next_s(self, asked_s: float | None) -> float:
+        own_s, self._own_s = self._own_s, min(2 * self._own_s, _BACKOFF_S[1])
+        return max(min(asked_s or 0.0, _RETRY_AFTER_LIMIT_S), own_s * random.uniform(0.5, 1.0))

@@ -1,0 +1,127 @@
+"""Killed without warning: the process that reads, and Kafka itself. Nothing is lost, nothing is committed too early."""
+
+import asyncio
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from confluent_kafka import Consumer, TopicPartition
+from prometheus_client import CollectorRegistry
+
+from wayside.eventing.event import CloudEvent
+from wayside.eventing.kafka.address import KafkaAddress
+from wayside.eventing.kafka.groups import GroupPosition, GroupReader
+from wayside.eventing.kafka.sink import KafkaEventSink
+from wayside.eventing.kafka.source import KafkaSource
+from wayside.eventing.kafka.subscription import Subscription
+from wayside.eventing.sink import MemorySink, SinkUnavailable
+
+LAUNCHER = Path(__file__).parents[2] / "services" / "launcher.py"
+READER = Path(__file__).parent / "kafka_reader_process.py"
+COUNT = 4000
+
+
+def contents(names: Any) -> dict[tuple[int, int], int]:
+    """The id of every event by partition and offset."""
+    config = {"bootstrap.servers": names.servers, "group.id": "look", "log_level": "0"}
+    with Consumer(config) as consumer:
+        consumer.assign([TopicPartition(names.topic, number, 0) for number in range(6)])
+        found = consumer.consume(COUNT, timeout=20)
+        consumer.unassign()
+    return {(one.partition(), one.offset()): int(dict(one.headers())["ce_id"]) for one in found}
+
+
+def accepted(file: Path) -> set[int]:
+    return {int(line) for line in file.read_text().split("\n")[:-1]} if file.exists() else set()
+
+
+def assert_only_accepted_is_committed(names: Any, events: dict[tuple[int, int], int], file: Path) -> int:
+    positions = GroupReader(names.servers, {}).read(names.group, [names.topic])  # first: what is accepted only grows
+    done = accepted(file)
+    for at in positions:
+        assert {events[at.partition, offset] for offset in range(at.committed or 0)} <= done
+    return sum(at.committed or 0 for at in positions)
+
+
+async def test_a_reader_that_is_killed_loses_nothing(
+    names: Any, make_event: Any, wait_until: Any, tmp_path: Path
+) -> None:
+    names.create(6)
+    topic = KafkaEventSink(names.address, {}, 10.0)
+    await topic.start()
+    await asyncio.gather(*(topic.send(make_event(n, service=f"s{n % 31}")) for n in range(COUNT)))
+    await topic.stop()
+    events, file = await asyncio.to_thread(contents, names), tmp_path / "accepted"
+    assert set(events.values()) == set(range(COUNT))
+
+    def start() -> "subprocess.Popen[bytes]":
+        return subprocess.Popen([sys.executable, READER, names.servers, names.topic, names.group, file])
+
+    reader = start()
+    await wait_until(lambda: len(accepted(file)) >= COUNT // 2)
+    reader.kill()
+    reader.wait()
+    assert assert_only_accepted_is_committed(names, events, file) < COUNT
+    reader = start()
+    await wait_until(lambda: accepted(file) == set(range(COUNT)))
+    reader.send_signal(signal.SIGTERM)
+    assert await asyncio.to_thread(reader.wait, 30) == 0
+    assert assert_only_accepted_is_committed(names, events, file) == COUNT
+
+
+@pytest.fixture
+def own_kafka(service: Callable[[str], str], tmp_path: Path) -> Iterator[tuple[str, Callable[[str], None]]]:
+    """A Kafka of the test's own, and what kills or restarts it."""
+    service("KAFKA")  # skips where there are no services
+
+    def launch(command: str, *more: str) -> str:
+        arguments = [sys.executable, LAUNCHER, command, tmp_path, *more]
+        environ = {"PATH": "/usr/bin:/bin:/usr/local/bin", "HOME": str(Path.home())}
+        return subprocess.run(arguments, check=True, capture_output=True, text=True, env=environ, timeout=120).stdout
+
+    addresses = dict(line.split("=", 1) for line in launch("up", "kafka").splitlines())
+    yield addresses["WAYSIDE_TEST_KAFKA"], lambda command: print(launch(command, "kafka"))
+    launch("down")
+
+
+async def test_nothing_is_lost_when_kafka_is_killed_and_comes_back(
+    own_kafka: tuple[str, Callable[[str], None]], make_event: Any, wait_until: Any
+) -> None:
+    servers, control = own_kafka
+    address = KafkaAddress(servers, ("events",))
+    received, registry = MemorySink(), CollectorRegistry()
+    source = KafkaSource(Subscription(address, "group", 30.0), received, {}, registry)
+    sink = KafkaEventSink(address, {}, 1.0)
+    await source.start()
+    await sink.start()
+    unavailable = []
+
+    async def send(event: CloudEvent) -> None:
+        while True:
+            try:
+                return await sink.send(event)
+            except SinkUnavailable as exc:
+                unavailable.append(str(exc))
+                await asyncio.sleep(0.2)
+
+    await asyncio.gather(*(send(make_event(n, service=f"s{n}")) for n in range(100)))
+    await asyncio.to_thread(control, "kill")
+    sending = asyncio.gather(*(send(make_event(n, service=f"s{n}")) for n in range(100, 300)))
+    await wait_until(lambda: len(unavailable) >= 200)
+    await asyncio.to_thread(control, "restart")
+    await sending
+    await wait_until(lambda: {int(event.id) for event in received.events} == set(range(300)))
+    await wait_until(lambda: all(check() for check in source.checks.values()))
+    await wait_until(lambda: at_end(GroupReader(servers, {}).read("group", ["events"])))
+    await asyncio.to_thread(control, "kill")
+    async with asyncio.timeout(15):  # and neither waits for ever for a Kafka that is away
+        await source.stop()
+        await sink.stop()
+
+
+def at_end(positions: Sequence[GroupPosition]) -> bool:
+    return sum(one.end for one in positions) >= 300 and all(one.committed in (one.end, None) for one in positions)

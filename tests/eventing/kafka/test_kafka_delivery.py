@@ -1,0 +1,140 @@
+"""What becomes of one message, with sinks that refuse, fail and come back."""
+
+import asyncio
+import base64
+import logging
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from wayside.eventing.errors import MalformedEvent
+from wayside.eventing.event import CloudEvent
+from wayside.eventing.kafka.binding import KafkaRecord, decode, encode
+from wayside.eventing.kafka.dead_letters import letter_headers
+from wayside.eventing.kafka.delivery import Delivery, Pauses
+from wayside.eventing.kafka.metrics import SourceMetrics
+from wayside.eventing.sink import EventRefused, MemorySink, SinkUnavailable
+
+EVENT = CloudEvent("1", "s", "t", b"data")
+RECORD = KafkaRecord("events", 3, 7, [*encode(EVENT)[0], ("other", None)], b"key", b"data")
+
+
+class Letters:
+    """Keeps dead letters in memory; `failures` are raised first."""
+
+    def __init__(self, failures: list[Exception] | None = None) -> None:
+        self.kept: list[tuple[KafkaRecord, int, str]] = []
+        self.failures = failures or []
+
+    async def keep(self, record: KafkaRecord, code: int, reason: str) -> None:
+        if self.failures:
+            raise self.failures.pop(0)
+        self.kept.append((record, code, reason))
+
+
+class FaultySink(MemorySink):
+    """Fails as no sink should."""
+
+    async def send(self, event: CloudEvent) -> None:
+        raise ZeroDivisionError
+
+
+class Bench:
+    """A delivery with what it needs around it."""
+
+    def __init__(self, sink: MemorySink, letters: Letters | None = None, passes: bool = True) -> None:
+        self.registry = CollectorRegistry()
+        self.letters = letters or Letters()
+        self.delivery = Delivery(sink, self.letters, lambda event: passes, SourceMetrics(self.registry, ["events"]))
+
+    async def deliver(self, record: KafkaRecord = RECORD, abandoned: bool = False) -> bool:
+        async with asyncio.timeout(30):
+            return await self.delivery.deliver(record, lambda: abandoned)
+
+    def count(self, name: str, **labels: str) -> float | None:
+        return self.registry.get_sample_value(f"wayside_source_{name}", labels)
+
+
+async def test_an_event_is_sent_once_and_counted() -> None:
+    sink = MemorySink()
+    bench = Bench(sink)
+    assert await bench.deliver()
+    assert sink.events == [EVENT]
+    assert bench.count("events_total", outcome="delivered") == 1
+
+
+async def test_what_does_not_pass_is_counted_and_not_sent() -> None:
+    sink = MemorySink()
+    bench = Bench(sink, passes=False)
+    assert await bench.deliver()
+    assert sink.events == []
+    assert bench.count("events_total", outcome="filtered") == 1
+
+
+async def test_an_unavailable_sink_is_tried_until_it_takes_the_event(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    sink = MemorySink([SinkUnavailable("away"), SinkUnavailable("still away")])
+    bench = Bench(sink)
+    assert await bench.deliver()
+    assert sink.events == [EVENT]
+    assert bench.count("retries_total") == 2
+    assert [record.getMessage() for record in caplog.records] == [
+        "events wait in Kafka and are tried again, because away",
+        "the sink takes events again",
+    ]
+
+
+@pytest.mark.parametrize("failure", [EventRefused("never"), MalformedEvent("never")])
+async def test_a_refused_event_is_a_dead_letter(failure: EventRefused | MalformedEvent) -> None:
+    bench = Bench(MemorySink([failure]), Letters([SinkUnavailable("Kafka is away"), EventRefused("too large")]))
+    assert await bench.deliver()
+    assert bench.letters.kept == [(RECORD, 400, "never")]
+    assert bench.count("events_total", outcome="dead_lettered") == 1
+
+
+async def test_what_is_no_event_is_a_dead_letter() -> None:
+    bench = Bench(MemorySink())
+    record = KafkaRecord("events", 0, 0, [], None, None)
+    assert await bench.deliver(record)
+    assert [(kept, code) for kept, code, _ in bench.letters.kept] == [(record, 400)]
+
+
+async def test_an_event_that_makes_the_sink_fail_is_a_dead_letter_in_the_end(caplog: pytest.LogCaptureFixture) -> None:
+    bench = Bench(FaultySink())
+    assert await bench.deliver()
+    assert bench.letters.kept == [(RECORD, 500, "the sink failed: ZeroDivisionError")]
+    assert "5 of 5 tries" in caplog.text
+
+
+async def test_an_abandoned_event_is_not_tried_again_and_not_finished() -> None:
+    sink = MemorySink([SinkUnavailable("away", retry_after_s=1000.0)])
+    assert not await Bench(sink).deliver(abandoned=True)
+    assert sink.events == []
+
+
+def test_pauses_double_up_to_their_limit_and_obey_the_sink_up_to_a_minute() -> None:
+    pauses = Pauses()
+    own = [pauses.next_s(None) for _ in range(10)]
+    assert all(0.05 * 2**n <= pause <= 0.1 * 2**n for n, pause in enumerate(own[:6]))
+    assert all(2.5 <= pause <= 5 for pause in own[6:])
+    assert pauses.next_s(30.0) == 30.0
+    assert pauses.next_s(1e9) == 60.0
+
+
+def test_a_dead_letter_is_the_message_and_says_why_and_from_where() -> None:
+    headers = letter_headers(RECORD, "group", 400, "because é")
+    assert headers[: len(RECORD.headers)] == RECORD.headers
+    letter = decode(headers, RECORD.value)
+    assert letter.data == b"data"
+    assert letter.extensions["knativeerrordest"] == "group"
+    assert letter.extensions["knativeerrorcode"] == "400"
+    assert base64.b64decode(letter.extensions["knativeerrordata"]).decode() == "because é"
+    origin = {"wayside-topic": b"events", "wayside-partition": b"3", "wayside-offset": b"7"}
+    assert origin.items() <= dict(headers).items()
+
+
+def test_a_dead_letter_of_a_dead_letter_says_the_last_reason_only() -> None:
+    again = KafkaRecord("letters", 0, 1, letter_headers(RECORD, "first", 400, "a"), b"key", b"data")
+    headers = letter_headers(again, "second", 500, "b")
+    assert len(headers) == len({name for name, _ in headers})
+    assert decode(headers, b"").extensions["knativeerrordest"] == "second"
