@@ -3,10 +3,12 @@
 from dataclasses import replace
 
 import pytest
-from events import outlier, window
+from events import DRIFTS, TIME, outlier, window
 from prometheus_client import CollectorRegistry
 
-from wayside.eventing.verdict import RowRange
+from wayside.eventing.event import CloudEvent
+from wayside.eventing.verdict import RowRange, WindowVerdict
+from wayside.eventing.vocabulary import ServiceKey
 from wayside.sinks.prometheus import PrometheusSink
 
 LABELS = {"namespace": "default", "service": "digits", "detector": "outlier"}
@@ -55,3 +57,22 @@ async def test_memory_of_verdicts_is_bounded(registry: CollectorRegistry) -> Non
     for number in (1, 2, 3, 1):
         await sink.send(outlier([True], f"e{number}"))
     assert registry.get_sample_value("wayside_rows_scored_total", LABELS) == 4
+
+
+def window_of(endpoint: str, first: int, drift: bool) -> CloudEvent:
+    key, p_value = ServiceKey("default", "digits", "predictor", endpoint), 0.0001 if drift else 0.4
+    members, time = [RowRange("s", endpoint, 0, 1, TIME)], TIME
+    verdict = WindowVerdict(key, first, first + 10, time, drift, p_value, 0.01, 0.2, [0.2], [p_value], members)
+    return verdict.event(DRIFTS)
+
+
+async def test_memory_of_positions_is_bounded(registry: CollectorRegistry) -> None:
+    """Endpoints are in no label and foreign events name as many as they like: the oldest positions are forgotten."""
+    sink = PrometheusSink(registry, limit_series=1)
+    await sink.send(window_of("e0", 50, drift=False))
+    for number in range(1, 9):
+        await sink.send(window_of(f"e{number}", 50, drift=False))
+    await sink.send(window_of("e8", 40, drift=True))
+    assert registry.get_sample_value("wayside_drift_alert_open", DRIFT) == 0, "known: a late window says nothing"
+    await sink.send(window_of("e0", 40, drift=True))
+    assert registry.get_sample_value("wayside_drift_alert_open", DRIFT) == 1, "forgotten: taken for the present"

@@ -98,7 +98,7 @@ async def test_the_record_sink_runs_alone(tmp_path: Path) -> None:
         assert b'wayside_records_events_total{outcome="stored"} 1.0' in metrics.body
         busy = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ})
         assert busy.returncode == 2
-        assert f"cannot listen on 127.0.0.1:{port}" in busy.stderr
+        assert f"cannot listen on 127.0.0.1:{admin}" in busy.stderr
     finally:
         await client.close()
         process.send_signal(signal.SIGTERM)

@@ -1,7 +1,9 @@
-"""What every sink promises, run against each: memory, records, Prometheus, and records behind HTTP."""
+"""What every sink promises, run against each: memory, records, Prometheus, records behind HTTP, Elasticsearch."""
 
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 from events import outlier, request, response, window
@@ -22,11 +24,30 @@ EVENTS = [
     outlier([True]),
     window(0, 1, True, [RowRange("digits-predictor", "e1", 0, 1, "2026-11-21T10:00:00Z")]),
 ]
-READERS = ("records", "prometheus", "records over http")
+ELASTICSEARCH = pytest.param("elasticsearch", marks=pytest.mark.services)
+READERS = ("records", "prometheus", "records over http", ELASTICSEARCH)
+
+
+@asynccontextmanager
+async def elasticsearch_sink(url: str) -> AsyncIterator[Sink]:
+    from elastic.elastic_side import remove_all
+
+    from wayside.sinks.elasticsearch.settings import ElasticsearchSettings
+    from wayside.sinks.elasticsearch.sink import ElasticsearchSink
+
+    settings = ElasticsearchSettings(url, f"test-{uuid4().hex[:12]}", wait_s=20)
+    try:
+        yield ElasticsearchSink(settings, CollectorRegistry())
+    finally:
+        await remove_all(settings)
 
 
 @pytest.fixture(params=["memory", *READERS])
 async def sink(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Sink]:
+    if request.param == "elasticsearch":
+        async with elasticsearch_sink(request.getfixturevalue("service")("ELASTICSEARCH")) as opened:
+            yield opened
+        return
     records = RecordSink(tmp_path / "records.sqlite", CollectorRegistry())
     if request.param == "memory":
         yield MemorySink()

@@ -1,34 +1,37 @@
-"""`wayside sink records` and `wayside sink prometheus`: sinks as services behind HTTP.
+"""`wayside sink records`, `prometheus` and `elasticsearch`: sinks as services, behind HTTP or beside Kafka.
 
-Invariant: the sink is open before the port is, and closes after it.
+Invariant: the sink is open before events can come, and closes after the last of them.
 """
 
 import argparse
+import logging
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Counter
 
 from wayside.eventing.command import Parser, parse_arguments, parse_port, parse_size, run_command, run_until_signalled
-from wayside.eventing.http.admin import AdminServer, View
+from wayside.eventing.http.admin import AdminServer, Check, View
 from wayside.eventing.http.server import ServerLimits
+from wayside.eventing.kafka.options import Pull, add_source_arguments, open_source, pull_of
 from wayside.eventing.sink import Sink
+from wayside.sinks.elasticsearch.settings import ElasticsearchSettings
 from wayside.sinks.prometheus import PrometheusSink
 from wayside.sinks.receiver import Receiver
 from wayside.sinks.record_sink import RecordSink
 from wayside.sinks.records import RecordReader
 
 ENVIRONMENT = "WAYSIDE_SINK"
-_PORTS = {"records": 8640, "prometheus": 8650}
+_PORTS = {"records": 8640, "prometheus": 8650, "elasticsearch": 8660}
 _DURATION = re.compile(r"(\d+)(s|m|h|d)", re.ASCII)
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 @dataclass(frozen=True, slots=True)
 class SinkSettings:
-    """Which sink, where it listens, and for the record store where and how long it keeps; None is for ever."""
+    """Which sink, where it gets its events, and what its kind needs; `retain_s` None is for ever."""
 
     kind: str
     host: str
@@ -36,8 +39,19 @@ class SinkSettings:
     admin_host: str
     admin_port: int
     limits: ServerLimits
-    data: Path | None
-    retain_s: float | None
+    data: Path | None = None
+    retain_s: float | None = None
+    elasticsearch: ElasticsearchSettings | None = None
+    pull: Pull | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """A sink with what its admin port shows."""
+
+    sink: Sink
+    checks: Mapping[str, Check]
+    views: Mapping[str, View]
 
 
 def parse(argv: Sequence[str], environ: Mapping[str, str]) -> SinkSettings:
@@ -54,6 +68,20 @@ def parse(argv: Sequence[str], environ: Mapping[str, str]) -> SinkSettings:
         limits=ServerLimits(body_bytes=arguments.body_limit),
         data=getattr(arguments, "data", None),
         retain_s=getattr(arguments, "retain", None),
+        elasticsearch=_elasticsearch(arguments) if chosen == "elasticsearch" else None,
+        pull=pull_of(arguments),
+    )
+
+
+def _elasticsearch(arguments: argparse.Namespace) -> ElasticsearchSettings:
+    return ElasticsearchSettings(
+        url=arguments.url,
+        index_prefix=arguments.index_prefix,
+        ca_file=arguments.ca_file,
+        user=arguments.user or None,
+        password=arguments.password or None,
+        api_key=arguments.api_key or None,
+        wait_s=arguments.wait,
     )
 
 
@@ -72,7 +100,22 @@ def _parser(kind: str | None) -> argparse.ArgumentParser:
     if kind == "records":
         add("--data", type=Path, required=True, metavar="DIR", help="the folder of records.sqlite")
         add("--retain", type=parse_duration, default="30d", help="how long records are kept: 12h, 30d, for-ever")
+    if kind == "elasticsearch":
+        _add_elasticsearch_arguments(parser)
+    add_source_arguments(parser, f"wayside-{kind}")
     return parser
+
+
+def _add_elasticsearch_arguments(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument_group(
+        "Elasticsearch; pass secrets in the environment: WAYSIDE_SINK_PASSWORD"
+    ).add_argument
+    add("--url", required=True, help="of Elasticsearch 8, such as https://elasticsearch:9200")
+    add("--index-prefix", default="wayside", help="indices are PREFIX-records-YYYY.MM.DD, … (default: wayside)")
+    add("--ca-file", type=Path, metavar="FILE", help="the certificates to trust, in place of the system's")
+    add("--user", help="together with --password")
+    add("--password", help="better as WAYSIDE_SINK_PASSWORD")
+    add("--api-key", help="in the place of a user; better as WAYSIDE_SINK_API_KEY")
 
 
 def parse_duration(text: str) -> float | None:
@@ -88,18 +131,40 @@ def parse_duration(text: str) -> float | None:
 async def serve(settings: SinkSettings) -> int:
     """Run until SIGTERM or SIGINT; returns the exit status."""
     registry = CollectorRegistry()
-    sink, views = _sink(settings, registry)
+    opened = _open(settings, registry)
+    if settings.pull is not None:
+        return await _serve_pulled(settings, settings.pull, opened, registry)
     refused = Counter("wayside_sink_malformed", "Messages that were no CloudEvent.", registry=registry)
-    receiver = Receiver(sink, settings.host, settings.port, settings.limits, refused.inc)
-    admin = AdminServer(registry, settings.admin_host, settings.admin_port, views=views)
-    return await run_until_signalled([sink, receiver, admin])
+    receiver = Receiver(opened.sink, settings.host, settings.port, settings.limits, refused.inc)
+    admin = AdminServer(registry, settings.admin_host, settings.admin_port, opened.checks, opened.views)
+    return await run_until_signalled([admin, opened.sink, receiver])
 
 
-def _sink(settings: SinkSettings, registry: CollectorRegistry) -> tuple[Sink, Mapping[str, View]]:
+async def _serve_pulled(settings: SinkSettings, pull: Pull, opened: _Opened, registry: CollectorRegistry) -> int:
+    source = open_source(pull, settings.kind, opened.sink, registry)
+    checks, views = {**opened.checks, **source.checks}, {**opened.views, "/source": source.view}
+    admin = AdminServer(registry, settings.admin_host, settings.admin_port, checks, views)
+    return await run_until_signalled([admin, opened.sink, source], source.wait_failed)
+
+
+def _open(settings: SinkSettings, registry: CollectorRegistry) -> _Opened:
+    if settings.elasticsearch is not None:
+        return _open_elasticsearch(settings.elasticsearch, registry)
     if settings.data is None:
-        return PrometheusSink(registry), {}
+        return _Opened(PrometheusSink(registry), {}, {})
     path = settings.data / "records.sqlite"
+    return _Opened(RecordSink(path, registry, settings.retain_s), {}, {"/records": _counts_of(path)})
 
+
+def _open_elasticsearch(settings: ElasticsearchSettings, registry: CollectorRegistry) -> _Opened:
+    from wayside.sinks.elasticsearch.sink import ElasticsearchSink  # needs the extra `elasticsearch`
+
+    logging.getLogger("elastic_transport").setLevel(logging.ERROR)  # a line a request else; what fails we say ourselves
+    sink = ElasticsearchSink(settings, registry)
+    return _Opened(sink, {"elasticsearch": sink.ready}, {})
+
+
+def _counts_of(path: Path) -> Callable[[], Mapping[str, int]]:
     def counts() -> Mapping[str, int]:
         reader = RecordReader(path)
         try:
@@ -107,7 +172,7 @@ def _sink(settings: SinkSettings, registry: CollectorRegistry) -> tuple[Sink, Ma
         finally:
             reader.close()
 
-    return RecordSink(path, registry, settings.retain_s), {"/records": counts}
+    return counts
 
 
 def main(argv: Sequence[str], environ: Mapping[str, str]) -> int:

@@ -18,16 +18,24 @@ from wayside.eventing.vocabulary import CLIENT_EVENT_ID, REQUEST, REQUEST_ID, Se
 
 SERVING_ENGINE = "inferenceservice"
 Document = dict[str, Any]
+SERVICE_FIELDS = ("Ce-Inferenceservicename", "Ce-Namespace", "Ce-Component", "Ce-Endpoint")
+HEAD_FIELDS = ("RequestId", "@timestamp", "ServingEngine", *SERVICE_FIELDS, "requestid", "clientceid")
 _DEPTH_LIMIT = 64
+_INTEGER_BITS_LIMIT = 3300  # under the 1000 digits that Elasticsearch's parser takes of a number
 _TOO_DEEP = "(nested too deep to be shown)"
 
 
 @dataclass(frozen=True, slots=True)
 class RowPart:
-    """What a request or a response says of one row: the JSON text of that side of the document."""
+    """What a request or a response says of one row: that side of the document."""
 
     row: int
-    text: str
+    side: Document
+
+    @property
+    def text(self) -> str:
+        """The side as JSON."""
+        return dump(self.side)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,18 +58,10 @@ class RecordHead:
 
     def fields(self) -> Document:
         """The fields at the top of a document."""
-        named = {
-            "RequestId": self.event_id,
-            "@timestamp": self.time,
-            "ServingEngine": SERVING_ENGINE,
-            "Ce-Inferenceservicename": self.key.service,
-            "Ce-Namespace": self.key.namespace,
-            "Ce-Component": self.key.component,
-            "Ce-Endpoint": self.key.endpoint,
-            "requestid": self.request_id,
-            "clientceid": self.client_event_id,
-        }
-        return {name: value for name, value in named.items() if value is not None}
+        key = self.key
+        names = (key.service, key.namespace, key.component, key.endpoint)
+        values = (self.event_id, self.time, SERVING_ENGINE, *names, self.request_id, self.client_event_id)
+        return {name: value for name, value in zip(HEAD_FIELDS, values, strict=True) if value is not None}
 
 
 def row_parts(event: CloudEvent) -> list[RowPart]:
@@ -70,7 +70,7 @@ def row_parts(event: CloudEvent) -> list[RowPart]:
         payload = (read_request if event.type == REQUEST else read_response)(event.data)
     except MalformedEvent:
         payload = Rows("raw", [_raw(event.data)])
-    return [RowPart(row, _dump(_side(event, payload, value))) for row, value in enumerate(payload.rows)]
+    return [RowPart(row, _side(event, payload, value)) for row, value in enumerate(payload.rows)]
 
 
 def _side(event: CloudEvent, payload: Rows, value: Any) -> Document:
@@ -115,9 +115,11 @@ def data_type(value: Any) -> str:
 
 
 def json_safe(value: Any, levels: int = _DEPTH_LIMIT) -> Any:
-    """The value with NaN and infinities as strings, which JSON can carry, and a few words for what lies too deep."""
+    """The value with NaN, infinities and integers of a thousand digits as text, and words for what lies too deep."""
     if isinstance(value, float) and not math.isfinite(value):
         return "NaN" if math.isnan(value) else ("Infinity" if value > 0 else "-Infinity")
+    if isinstance(value, int) and value.bit_length() > _INTEGER_BITS_LIMIT:
+        return str(value)
     if isinstance(value, list | dict) and not levels:
         return _TOO_DEEP
     if isinstance(value, list):
@@ -127,6 +129,7 @@ def json_safe(value: Any, levels: int = _DEPTH_LIMIT) -> Any:
     return value
 
 
-def _dump(value: Document) -> str:
+def dump(value: Document) -> str:
+    """JSON in ASCII. Raises `ValueError` for a number that JSON cannot carry."""
     # ASCII, so that a lone surrogate in a payload stays an escape, which every store can keep
     return json.dumps(value, separators=(",", ":"), allow_nan=False)

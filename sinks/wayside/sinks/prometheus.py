@@ -16,6 +16,7 @@ from wayside.eventing.verdict import read_identity, read_row_verdict, read_windo
 from wayside.eventing.vocabulary import DETECTOR, ServiceKey
 
 _LABELS = ("namespace", "service", "detector")
+_POSITIONS_PER_SERIES = 8
 _OTHER = ("other", "other", "other")
 
 
@@ -27,7 +28,7 @@ class PrometheusSink:
         self._remember = remember
         self._series: set[tuple[str, ...]] = set()
         self._known: OrderedDict[tuple[str, str, str, bytes], None] = OrderedDict()
-        self._positions: dict[tuple[str, ...], int] = {}
+        self._positions: OrderedDict[tuple[str, ...], int] = OrderedDict()
 
         def counter(name: str, words: str, *labels: str) -> Counter:
             return Counter(f"wayside_{name}", words, [*_LABELS, *labels], registry=registry)
@@ -83,10 +84,17 @@ class PrometheusSink:
         series = (*labels, verdict.key.component, verdict.key.endpoint)
         if verdict.end < self._positions.get(series, 0) or labels == _OTHER:
             return  # an older window that was delivered late says nothing of the present
-        self._positions[series] = verdict.end
+        self._remember_position(series, verdict.end)
         self._p_value.labels(*labels).set(verdict.p_value)
         self._open.labels(*labels).set(verdict.is_drift)
         self._budget.labels(*labels).set(verdict.threshold)
+
+    def _remember_position(self, series: tuple[str, ...], end: int) -> None:
+        """Components and endpoints are in no label, and foreign events name as many as they like: bounded here."""
+        self._positions[series] = end
+        self._positions.move_to_end(series)
+        if len(self._positions) > _POSITIONS_PER_SERIES * self._limit_series:
+            self._positions.popitem(last=False)
 
     def _labels(self, event: CloudEvent) -> tuple[str, ...]:
         key = ServiceKey.of(event)

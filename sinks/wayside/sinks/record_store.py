@@ -7,19 +7,17 @@ event with a known key and other data is kept apart, in `conflicts`, and changes
 import json
 import sqlite3
 from collections.abc import Iterable
-from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 
 from wayside.eventing.clock import format_time, parse_time
 from wayside.eventing.errors import MalformedEvent
 from wayside.eventing.event import CloudEvent
-from wayside.eventing.identity import record_id, stable_id
-from wayside.eventing.pairs import Role, role_of, subject_of
+from wayside.eventing.identity import record_id
+from wayside.eventing.pairs import Role
 from wayside.eventing.storage.database import Database
-from wayside.eventing.verdict import RowVerdict, WindowVerdict, read_identity, read_row_verdict, read_window_verdict
-from wayside.eventing.vocabulary import ARTIFACT_DIGEST, DETECTOR, request_time
-from wayside.sinks.document import RecordHead, RowPart, row_parts
+from wayside.sinks.merging import Outcome, Part, PayloadPart, RowVerdictPart, WindowPart, part_of
+
+__all__ = ["FLAGGED_BIT", "PART_BITS", "Outcome", "RecordStore"]
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS events (
@@ -59,47 +57,22 @@ CREATE TABLE IF NOT EXISTS counters (name TEXT PRIMARY KEY, value INTEGER NOT NU
 # Bits of `records.parts`: which parts a record has, so that all counts are one pass over one small index.
 PART_BITS = {Role.REQUEST: 1, Role.RESPONSE: 2, Role.OUTLIER: 4, Role.ADVERSARIAL: 8, Role.DRIFT: 16}
 FLAGGED_BIT = 32
-_WINDOW_ROWS_LIMIT = 1_000_000
-
-
-class Outcome(StrEnum):
-    """What became of an event that was sent to the store."""
-
-    STORED = "stored"
-    DUPLICATE = "duplicate"
-    CONFLICT = "conflict"
-    IGNORED = "ignored"
-
-
-@dataclass(frozen=True, slots=True)
-class _RowVerdictPart:
-    source: str
-    event_id: str
-    role: Role
-    detector: str
-    digest: str
-    meta: str
-    time: str
-    verdict: RowVerdict
-
-
-@dataclass(frozen=True, slots=True)
-class _WindowPart:
-    window_id: str
-    detector: str
-    meta: str
-    time: str
-    verdict: WindowVerdict
-
-
-@dataclass(frozen=True, slots=True)
-class _PayloadPart:
-    head: RecordHead
-    role: Role
-    rows: list[RowPart]
-
-
-_Part = _PayloadPart | _RowVerdictPart | _WindowPart
+_PAYLOAD_BITS = PART_BITS[Role.REQUEST] | PART_BITS[Role.RESPONSE]
+# The request's word stands, whichever of the two comes last; and so does a payload's time over a verdict's.
+_HEAD_STANDS = {
+    Role.REQUEST: "head = excluded.head, request_id = excluded.request_id, time = excluded.time",
+    Role.RESPONSE: (
+        "head = coalesce(head, excluded.head), request_id = coalesce(request_id, excluded.request_id),"
+        f" time = iif(parts & {PART_BITS[Role.REQUEST]}, time, excluded.time)"
+    ),
+}
+# Two verdicts of one detector on one row, which only a foreign detector sends: as in `merging.joined_verdicts`.
+_MOST_SEVERE_STANDS = """
+ON CONFLICT DO UPDATE SET
+    decision = excluded.decision, time = excluded.time, score = excluded.score, p_value = excluded.p_value
+WHERE (excluded.decision, excluded.score IS NULL, coalesce(excluded.score, 0), excluded.p_value)
+    > (verdicts.decision, verdicts.score IS NULL, coalesce(verdicts.score, 0), verdicts.p_value)
+"""
 
 
 class RecordStore:
@@ -117,10 +90,9 @@ class RecordStore:
 
     async def take(self, event: CloudEvent) -> Outcome:
         """Store an event's part of its records. Raises `MalformedEvent` for a verdict or a time that cannot be read."""
-        role = role_of(event)
-        if role is None:
+        part = part_of(event)  # before the transaction, so that what cannot be read touches nothing
+        if part is None:
             return Outcome.IGNORED
-        part = _part_of(event, role)
         try:
             return await self._database.write(lambda connection: _store(connection, event, part))
         except UnicodeEncodeError as exc:
@@ -131,61 +103,39 @@ class RecordStore:
         await self._database.write(lambda connection: _prune(connection, before))
 
 
-def _part_of(event: CloudEvent, role: Role) -> _Part:
-    """An event's part, read before the transaction, so that what cannot be read touches nothing."""
-    time = format_time(parse_time(request_time(event)))
-    if role in (Role.REQUEST, Role.RESPONSE):
-        return _PayloadPart(RecordHead.of(event, time), role, row_parts(event))
-    detector = event.extensions.get(DETECTOR, "")
-    meta = json.dumps(read_identity(event).meta(), separators=(",", ":"))
-    if role is Role.DRIFT:
-        return _WindowPart(stable_id(event.source, event.id), detector, meta, time, _window_verdict(event))
-    subject, digest = subject_of(event), event.extensions.get(ARTIFACT_DIGEST, "")
-    return _RowVerdictPart(subject.source, subject.id, role, detector, digest, meta, time, read_row_verdict(event))
-
-
-def _window_verdict(event: CloudEvent) -> WindowVerdict:
-    """A window verdict whose members can be marked one by one. Raises `MalformedEvent` where they are too many."""
-    verdict = read_window_verdict(event)
-    if sum(max(0, member.end_row - member.first_row) for member in verdict.members) > _WINDOW_ROWS_LIMIT:
-        raise MalformedEvent(f"window verdict's members are over {_WINDOW_ROWS_LIMIT} rows")
-    return verdict
-
-
-def _store(connection: sqlite3.Connection, event: CloudEvent, part: _Part) -> Outcome:
+def _store(connection: sqlite3.Connection, event: CloudEvent, part: Part) -> Outcome:
     outcome = _identify(connection, event, part)
     if outcome is not Outcome.STORED:
         connection.execute(
             "INSERT INTO counters VALUES (?, 1) ON CONFLICT (name) DO UPDATE SET value = value + 1", (outcome.value,)
         )
         return outcome
-    if isinstance(part, _PayloadPart):
+    if isinstance(part, PayloadPart):
         _store_payload(connection, part)
-    elif isinstance(part, _RowVerdictPart):
+    elif isinstance(part, RowVerdictPart):
         _store_row_verdict(connection, part)
     else:
         _store_window(connection, part)
     return outcome
 
 
-def _identify(connection: sqlite3.Connection, event: CloudEvent, part: _Part) -> Outcome:
-    time = part.head.time if isinstance(part, _PayloadPart) else part.time
+def _identify(connection: sqlite3.Connection, event: CloudEvent, part: Part) -> Outcome:
     known = connection.execute(
         "SELECT digest FROM events WHERE source = ? AND id = ? AND type = ?", event.key
     ).fetchone()
     if known is None:
-        connection.execute("INSERT INTO events VALUES (?, ?, ?, ?, ?)", (*event.key, event.digest, time))
+        connection.execute("INSERT INTO events VALUES (?, ?, ?, ?, ?)", (*event.key, event.digest, part.time))
         return Outcome.STORED
     if known[0] == event.digest:
         return Outcome.DUPLICATE
     kept = connection.execute(
         "INSERT OR IGNORE INTO conflicts VALUES (?, ?, ?, ?, ?, ?, ?)",
-        (*event.key, event.digest, time, json.dumps(dict(event.attributes())), event.data),
+        (*event.key, event.digest, part.time, json.dumps(dict(event.attributes())), event.data),
     )
     return Outcome.CONFLICT if kept.rowcount else Outcome.DUPLICATE
 
 
-def _store_payload(connection: sqlite3.Connection, part: _PayloadPart) -> None:
+def _store_payload(connection: sqlite3.Connection, part: PayloadPart) -> None:
     head, column = part.head, part.role.value
     fields = json.dumps(head.fields(), separators=(",", ":"))
     shared = (head.source, head.event_id)
@@ -193,18 +143,12 @@ def _store_payload(connection: sqlite3.Connection, part: _PayloadPart) -> None:
     connection.executemany(
         f"INSERT INTO records (record_id, source, event_id, row, time, parts, head, request_id, {column})"
         " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (record_id) DO UPDATE SET"
-        f" parts = parts | excluded.parts, {column} = excluded.{column}, time = excluded.time,"
-        # the request's word stands, whichever of the two comes last
-        + (
-            " head = excluded.head, request_id = excluded.request_id"
-            if part.role is Role.REQUEST
-            else " head = coalesce(head, excluded.head), request_id = coalesce(request_id, excluded.request_id)"
-        ),
+        f" parts = parts | excluded.parts, {column} = excluded.{column}, {_HEAD_STANDS[part.role]}",
         ((record_id(*shared, row.row), *shared, row.row, *rest, row.text) for row in part.rows),
     )
 
 
-def _store_row_verdict(connection: sqlite3.Connection, part: _RowVerdictPart) -> None:
+def _store_row_verdict(connection: sqlite3.Connection, part: RowVerdictPart) -> None:
     verdict, names = (
         part.verdict,
         [record_id(part.source, part.event_id, row) for row in range(len(part.verdict.scores))],
@@ -212,7 +156,7 @@ def _store_row_verdict(connection: sqlite3.Connection, part: _RowVerdictPart) ->
     judge = _judge(connection, part)
     columns = zip(names, verdict.decisions, verdict.scores, verdict.p_values, strict=True)
     connection.executemany(
-        "INSERT OR IGNORE INTO verdicts VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        f"INSERT INTO verdicts VALUES (?, ?, ?, ?, ?, ?, ?, ?) {_MOST_SEVERE_STANDS}",
         (
             (name, part.role.value, part.detector, int(decision), part.time, score, p_value, judge)
             for name, decision, score, p_value in columns
@@ -230,7 +174,7 @@ def _store_row_verdict(connection: sqlite3.Connection, part: _RowVerdictPart) ->
     )
 
 
-def _judge(connection: sqlite3.Connection, part: _RowVerdictPart) -> int:
+def _judge(connection: sqlite3.Connection, part: RowVerdictPart) -> int:
     """The number of a detector's identity, which its verdicts share."""
     identity = (part.detector, part.digest, part.verdict.threshold, part.meta)
     connection.execute("INSERT OR IGNORE INTO judges (detector, digest, threshold, meta) VALUES (?, ?, ?, ?)", identity)
@@ -241,7 +185,7 @@ def _judge(connection: sqlite3.Connection, part: _RowVerdictPart) -> int:
     return number
 
 
-def _store_window(connection: sqlite3.Connection, part: _WindowPart) -> None:
+def _store_window(connection: sqlite3.Connection, part: WindowPart) -> None:
     verdict, key = part.verdict, part.verdict.key
     connection.execute(
         "INSERT INTO windows VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -267,6 +211,7 @@ def _mark(connection: sqlite3.Connection, rows: Iterable[tuple[str, str, str, in
     connection.executemany(
         "INSERT INTO records (record_id, source, event_id, row, time, parts, window_id) VALUES (?, ?, ?, ?, ?, ?, ?)"
         " ON CONFLICT (record_id) DO UPDATE SET parts = parts | excluded.parts,"
+        f" time = iif(parts & {_PAYLOAD_BITS}, time, min(time, excluded.time)),"
         # of two windows that hold the row the same one stands, whichever came last
         " window_id = max(coalesce(excluded.window_id, window_id), coalesce(window_id, excluded.window_id))",
         rows,

@@ -15,6 +15,7 @@ from wayside.eventing.errors import ConfigurationError
 from wayside.eventing.pairs import Role
 from wayside.sinks.alerts import Alert, WindowRow, alerts_of
 from wayside.sinks.document import Document
+from wayside.sinks.merging import drift_document, joined_verdicts, verdict_document
 from wayside.sinks.record_store import FLAGGED_BIT, PART_BITS
 
 __all__ = ["Alert", "DetectorRate", "RecordCounts", "RecordReader", "WindowRow"]
@@ -70,6 +71,11 @@ class RecordReader:
     def close(self) -> None:
         self._connection.close()
 
+    def size(self) -> int:
+        """How many documents the store holds: rows of which any part has come."""
+        size: int = self._connection.execute("SELECT count(*) FROM records").fetchone()[0]
+        return size
+
     def counts(self) -> RecordCounts:
         """Everything the store counts, in one pass over a small index."""
         by_parts = self._connection.execute("SELECT parts, count(*) FROM records GROUP BY parts").fetchall()
@@ -115,16 +121,18 @@ class RecordReader:
         return document | (self._drift(window_id) if window_id else {})
 
     def _row_verdicts(self, record_id: str) -> Document:
-        """`outlier` and `adversarial`: of the detector that comes first by name, the others' beside it as a list."""
+        """`outlier` and `adversarial`, where the row was judged."""
         found = self._connection.execute(
             "SELECT role, decision, score, p_value, threshold, meta FROM verdicts JOIN judges USING (judge)"
-            " WHERE record_id = ? ORDER BY role, verdicts.detector, digest, threshold, meta",
+            " WHERE record_id = ? ORDER BY role",
             (record_id,),
         ).fetchall()
         document: Document = {}
         for role, verdicts in groupby(found, key=lambda row: row[0]):
-            parts = [_row_verdict(*row) for row in verdicts]
-            document[role] = parts[0] if len(parts) == 1 else {**parts[0], "others": parts[1:]}
+            parts = [
+                verdict_document(role, decision, numbers, json.loads(meta)) for _, decision, *numbers, meta in verdicts
+            ]
+            document[role] = joined_verdicts(role, parts)
         return document
 
     def _drift(self, window_id: str) -> Document:
@@ -135,9 +143,8 @@ class RecordReader:
         if found is None:
             return {}
         is_drift, p_value, threshold, distance, first, end, time, meta = found
-        window = {"first": first, "end": end, "time": time}
-        data = {"is_drift": is_drift, "p_val": p_value, "threshold": threshold, "distance": distance, "window": window}
-        return {"drift": {"data": data, "meta": json.loads(meta)}}
+        window = (first, end, time)
+        return {"drift": drift_document(is_drift, (p_value, threshold, distance), window, json.loads(meta))}
 
     def answered_request_ids(self) -> Iterator[tuple[str, int]]:
         """(the client's request id, row) of every record that has a request and a response."""
@@ -179,10 +186,3 @@ def _window(row: tuple[Any, ...]) -> WindowRow:
     columns = [*row]
     columns[-1] = bool(columns[-1])  # SQLite knows no booleans
     return WindowRow(*columns)
-
-
-def _row_verdict(
-    role: str, decision: int, score: float | None, p_value: float, threshold: float, meta: str
-) -> Document:
-    data = {f"is_{role}": decision, "instance_score": score, "p_value": p_value, "threshold": threshold}
-    return {"data": data, "meta": json.loads(meta)}

@@ -1,0 +1,123 @@
+"""The names of indices and the shape of their documents: daily, with explicit mappings, nothing guessed from data.
+
+Invariant: whatever a payload holds changes no mapping and fails none: instances are kept, not parsed.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from wayside.sinks.document import SERVICE_FIELDS
+from wayside.sinks.merging import BOOKKEEPING
+
+Mappings = Mapping[str, Any]
+_PRIORITY = 300
+_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentRef:
+    """Where a document stands."""
+
+    index: str
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class IndexNames:
+    """The indices under one prefix, by kind and by the day of a time, which is in UTC as `format_time` writes it."""
+
+    prefix: str
+
+    def daily(self, kind: str, time: str) -> str:
+        return f"{self.prefix}-{kind}-{time[:10].replace('-', '.')}"
+
+    def pattern(self, kind: str) -> str:
+        """The pattern of all days' indices of a kind; no other kind's matches it."""
+        return f"{self.prefix}-{kind}-*"
+
+
+# Longer ids and names are kept, and only not found by searching for them.
+_KEYWORD: Mappings = {"type": "keyword", "ignore_above": 1024}
+_DATE: Mappings = {"type": "date", "ignore_malformed": True}
+_DOUBLE: Mappings = {"type": "double"}
+_LONG: Mappings = {"type": "long"}
+_KEPT: Mappings = {"type": "object", "enabled": False}
+
+
+def _object(**fields: Mappings) -> Mappings:
+    return {"type": "object", "dynamic": "false", "properties": fields}
+
+
+_SIDE = {
+    "type": "object",
+    "dynamic": "false",
+    "properties": {
+        **dict.fromkeys(("instance", "elements", "names"), _KEPT),
+        "dataType": _KEYWORD,
+        "ce-time": _DATE,
+        **dict.fromkeys(("ce-source", "ce-id"), _KEYWORD),
+    },
+}
+_META = _object(name=_KEYWORD, detector_type=_KEYWORD, artifact_digest=_KEYWORD, alpha=_DOUBLE)
+_WINDOW = _object(first=_LONG, end=_LONG, time=_DATE)
+_DRIFT_DATA = {"is_drift": _LONG, "p_val": _DOUBLE, "threshold": _DOUBLE, "distance": _DOUBLE, "window": _WINDOW}
+
+
+def _row_verdict(decision: str) -> Mappings:
+    numbers = dict.fromkeys(("instance_score", "p_value", "threshold"), _DOUBLE)
+    data = _object(**{decision: _LONG}, **numbers)
+    return _object(data=data, meta=_META, others=_object(data=data, meta=_META))
+
+
+def _document(**fields: Mappings) -> Mappings:
+    return {"dynamic": "false", "properties": {"@timestamp": _DATE, **fields, BOOKKEEPING: _KEPT}}
+
+
+_HEAD = dict.fromkeys(("RequestId", "ServingEngine", *SERVICE_FIELDS, "requestid", "clientceid"), _KEYWORD)
+MAPPINGS: Mapping[str, Mappings] = {
+    "records": _document(
+        **_HEAD,
+        request=_SIDE,
+        response=_SIDE,
+        outlier=_row_verdict("is_outlier"),
+        adversarial=_row_verdict("is_adversarial"),
+        drift=_object(data=_object(**_DRIFT_DATA), meta=_META),
+    ),
+    "windows": _document(
+        **dict.fromkeys(SERVICE_FIELDS, _KEYWORD),
+        drift=_object(data=_object(**_DRIFT_DATA, feature_distance=_DOUBLE, feature_p_val=_DOUBLE), meta=_META),
+    ),
+    "conflicts": _document(
+        **dict.fromkeys(("source", "id", "type", "digest"), _KEYWORD), attributes=_KEPT, data_base64=_KEPT
+    ),
+}
+
+
+def template(names: IndexNames, kind: str) -> dict[str, Any]:
+    """The index template of one kind of index, as `PUT _index_template` takes it."""
+    return {
+        "index_patterns": [names.pattern(kind)],
+        "priority": _PRIORITY,
+        "version": _VERSION,
+        "template": {"mappings": MAPPINGS[kind]},
+        "_meta": {"description": f"{kind} of Wayside, one index a day of request time"},
+    }
+
+
+def shape_faults(needed: Mappings, found: Mappings, path: str = "") -> Iterator[str]:
+    """Where the mappings of an index are not the needed ones; fields beside the needed ones are no fault."""
+    there = found.get("properties", {})
+    for name, field in needed.get("properties", {}).items():
+        where = f"{path}{name}"
+        if name not in there:
+            yield f"field {where!r} is not mapped, and should be {_kind(field)}"
+        elif _kind(there[name]) != _kind(field):
+            yield f"field {where!r} is {_kind(there[name])}, and should be {_kind(field)}"
+        else:
+            yield from shape_faults(field, there[name], f"{where}.")
+
+
+def _kind(field: Mappings) -> str:
+    kept = field.get("enabled", True) in (False, "false")
+    return f"{field.get('type', 'object')}{' (not enabled)' if kept else ''}"

@@ -1,0 +1,294 @@
+"""What each event says of records, and how what several events say becomes one document: shared by every record store.
+
+Invariant: merging is commutative, associative and idempotent, so that any order of the same events, and any repetition
+of them, gives equal documents. What a known event says under other bytes is never merged.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum, StrEnum
+from typing import Any
+
+from wayside.eventing.clock import format_time, parse_time
+from wayside.eventing.errors import MalformedEvent
+from wayside.eventing.event import CloudEvent
+from wayside.eventing.identity import record_id, stable_id
+from wayside.eventing.pairs import Role, role_of, subject_of
+from wayside.eventing.verdict import RowVerdict, WindowVerdict, read_identity, read_row_verdict, read_window_verdict
+from wayside.eventing.vocabulary import ARTIFACT_DIGEST, DETECTOR, request_time
+from wayside.sinks.document import HEAD_FIELDS, Document, RecordHead, RowPart, row_parts
+
+BOOKKEEPING = "wayside"
+WINDOW_ROWS_LIMIT = 1_000_000
+# Whose time is the record's: the request's before the response's before a verdict's.
+_TIME_RANKS = {Role.REQUEST: 0, Role.RESPONSE: 1}
+_VERDICT_RANK = 2
+
+
+class Outcome(StrEnum):
+    """What became of an event that was sent to a record store."""
+
+    STORED = "stored"
+    DUPLICATE = "duplicate"
+    CONFLICT = "conflict"
+    IGNORED = "ignored"
+
+
+@dataclass(frozen=True, slots=True)
+class PayloadPart:
+    """A request or a response, row by row."""
+
+    head: RecordHead
+    role: Role
+    rows: list[RowPart]
+
+    @property
+    def time(self) -> str:
+        return self.head.time
+
+
+@dataclass(frozen=True, slots=True)
+class RowVerdictPart:
+    """A row verdict: `meta` is the JSON text of who judged, `time` the request's."""
+
+    source: str
+    event_id: str
+    role: Role
+    detector: str
+    digest: str
+    meta: str
+    time: str
+    verdict: RowVerdict
+
+
+@dataclass(frozen=True, slots=True)
+class WindowPart:
+    """A window verdict under the name that its rows know it by."""
+
+    window_id: str
+    detector: str
+    meta: str
+    time: str
+    verdict: WindowVerdict
+
+
+Part = PayloadPart | RowVerdictPart | WindowPart
+
+
+def part_of(event: CloudEvent) -> Part | None:
+    """An event's part of its records, or None where it has none.
+
+    Raises `MalformedEvent` for a verdict or a time that cannot be read, and for a window of too many rows.
+    """
+    role = role_of(event)
+    if role is None:
+        return None
+    time = format_time(parse_time(request_time(event)))
+    if role in (Role.REQUEST, Role.RESPONSE):
+        return PayloadPart(RecordHead.of(event, time), role, row_parts(event))
+    detector = event.extensions.get(DETECTOR, "")
+    meta = json.dumps(read_identity(event).meta(), separators=(",", ":"))
+    if role is Role.DRIFT:
+        return WindowPart(stable_id(event.source, event.id), detector, meta, time, _window_verdict(event))
+    subject, digest = subject_of(event), event.extensions.get(ARTIFACT_DIGEST, "")
+    return RowVerdictPart(subject.source, subject.id, role, detector, digest, meta, time, read_row_verdict(event))
+
+
+def _window_verdict(event: CloudEvent) -> WindowVerdict:
+    verdict = read_window_verdict(event)
+    if sum(max(0, member.end_row - member.first_row) for member in verdict.members) > WINDOW_ROWS_LIMIT:
+        raise MalformedEvent(f"window verdict's members are over {WINDOW_ROWS_LIMIT} rows")
+    return verdict
+
+
+def verdict_document(role: str, decision: int, numbers: Sequence[float | None], meta: Document) -> Document:
+    """One detector's verdict on one row; `numbers` are score (None where it is not finite), p-value and threshold."""
+    score, p_value, threshold = numbers
+    data = {f"is_{role}": decision, "instance_score": score, "p_value": p_value, "threshold": threshold}
+    return {"data": data, "meta": meta}
+
+
+def drift_document(is_drift: int, numbers: Sequence[float], window: tuple[int, int, str], meta: Document) -> Document:
+    """A window's verdict as its rows show it: p-value, threshold and distance; `window` is first, end and time."""
+    p_value, threshold, distance = numbers
+    where = dict(zip(("first", "end", "time"), window, strict=True))
+    data = {"is_drift": is_drift, "p_val": p_value, "threshold": threshold, "distance": distance, "window": where}
+    return {"data": data, "meta": meta}
+
+
+def joined_verdicts(role: str, verdicts: Sequence[Document]) -> Document:
+    """Verdicts of one role on one row: the detector's that comes first by name, the others' beside it as a list.
+
+    Of several verdicts by one detector, of one artifact and threshold, the most severe stands.
+    """
+    chosen: dict[tuple[Any, ...], Document] = {}
+    for verdict in verdicts:
+        judge = _judge(verdict)
+        if judge not in chosen or _severity(role, verdict) > _severity(role, chosen[judge]):
+            chosen[judge] = verdict
+    first, *others = (chosen[judge] for judge in sorted(chosen))
+    return {**first, "others": others} if others else first
+
+
+def _judge(verdict: Document) -> tuple[Any, ...]:
+    meta = verdict["meta"]
+    return meta["name"], meta["artifact_digest"], verdict["data"]["threshold"], json.dumps(meta, sort_keys=True)
+
+
+def _severity(role: str, verdict: Document) -> tuple[int, bool, float, float]:
+    data = verdict["data"]
+    score = data["instance_score"]
+    return data[f"is_{role}"], score is None, score or 0.0, data["p_value"]
+
+
+def _separated(joined: Document | None) -> list[Document]:
+    if joined is None:
+        return []
+    return [{"data": joined["data"], "meta": joined["meta"]}, *joined.get("others", ())]
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """How a document remembers an event: a name for (source, id, type), and the digest of its data, both in hex."""
+
+    name: str
+    digest: str
+
+    @classmethod
+    def of(cls, event: CloudEvent) -> "Mark":
+        return cls(stable_id(*event.key), event.digest.hex())
+
+
+class Knowledge(Enum):
+    """What a document knows of an event: nothing, that very event, or another one under its key."""
+
+    NONE = 0
+    SAME = 1
+    OTHER = 2
+
+
+def knowledge(document: Document | None, mark: Mark) -> Knowledge:
+    """What `document` knows of the event of `mark`."""
+    digest = bookkeeping(document).get("events", {}).get(mark.name)
+    if digest is None:
+        return Knowledge.NONE
+    return Knowledge.SAME if digest == mark.digest else Knowledge.OTHER
+
+
+def bookkeeping(document: Document | None) -> Mapping[str, Any]:
+    """What a stored document keeps for its store alone."""
+    kept: Mapping[str, Any] = (document or {}).get(BOOKKEEPING, {})
+    return kept
+
+
+def shown(document: Document) -> Document:
+    """A stored document as people see it."""
+    return {name: value for name, value in document.items() if name != BOOKKEEPING}
+
+
+def marked(document: Document, mark: Mark, **kept: Any) -> Document:
+    """The document with one more event in its books, and with what else is `kept` there."""
+    books = bookkeeping(document)
+    events = dict(sorted({**books.get("events", {}), mark.name: mark.digest}.items()))
+    return {**shown(document), BOOKKEEPING: {**books, **kept, "events": events}}
+
+
+@dataclass(frozen=True, slots=True)
+class Contribution:
+    """What one event says of one record: its side of it, with the `head` where it is a payload's."""
+
+    record_id: str
+    event_id: str
+    time: str
+    role: Role
+    side: Document
+    head: Document = field(default_factory=dict)
+    window_id: str = ""
+
+    def merged(self, document: Document | None, mark: Mark) -> Document:
+        """The record's document with this in it; `document` is what stands, and is left as it is.
+
+        Raises `ValueError` where `document` knows another event under the key of `mark`.
+        """
+        known = knowledge(document, mark)
+        if known is Knowledge.OTHER:
+            raise ValueError("a known event under other bytes is not merged")
+        if document is not None and known is Knowledge.SAME:
+            return document
+        merged = self._with_head(document or {"RequestId": self.event_id})
+        rank, time = self._earliest(document)
+        merged["@timestamp"] = time
+        window_id = self._put_side(merged, bookkeeping(document).get("window", ""))
+        return marked(merged, mark, time=[rank, time], **({"window": window_id} if window_id else {}))
+
+    def _rank(self) -> int:
+        return _TIME_RANKS.get(self.role, _VERDICT_RANK)
+
+    def _earliest(self, document: Document | None) -> tuple[int, str]:
+        """Whose time stands: (rank, time)."""
+        own = (self._rank(), self.time)
+        known = bookkeeping(document).get("time")
+        return min(own, (known[0], known[1])) if known else own
+
+    def _with_head(self, document: Document) -> Document:
+        """The request's head stands, whichever of request and response comes last."""
+        known = bookkeeping(document).get("time", [_VERDICT_RANK])
+        if not self.head or known[0] < self._rank():
+            return dict(document)
+        return {**{name: value for name, value in document.items() if name not in HEAD_FIELDS}, **self.head}
+
+    def _put_side(self, document: Document, window_id: str) -> str:
+        """Put this side in, and return the window that the document shows then: of several, always the same one."""
+        name = self.role.value
+        if self.role in (Role.OUTLIER, Role.ADVERSARIAL):
+            document[name] = joined_verdicts(name, [*_separated(document.get(name)), self.side])
+        elif self.role is not Role.DRIFT or self.window_id > window_id:
+            document[name] = self.side
+        return max(window_id, self.window_id)
+
+
+def contributions(part: Part) -> Iterator[Contribution]:
+    """What a part says of each of its records. Raises `MalformedEvent` for a name that no encoding can carry."""
+    try:
+        if isinstance(part, PayloadPart):
+            yield from _of_payload(part)
+        elif isinstance(part, RowVerdictPart):
+            yield from _of_row_verdict(part)
+        else:
+            yield from _of_window(part)
+    except UnicodeEncodeError as exc:
+        raise MalformedEvent("a name in the verdict holds a lone surrogate, which no encoding can carry") from exc
+
+
+def _of_payload(part: PayloadPart) -> Iterator[Contribution]:
+    head, fields = part.head, part.head.fields()
+    for row in part.rows:
+        name = record_id(head.source, head.event_id, row.row)
+        yield Contribution(name, head.event_id, head.time, part.role, row.side, fields)
+
+
+def _of_row_verdict(part: RowVerdictPart) -> Iterator[Contribution]:
+    verdict, meta = part.verdict, json.loads(part.meta)
+    columns = zip(verdict.decisions, verdict.scores, verdict.p_values, strict=True)
+    for row, (decision, score, p_value) in enumerate(columns):
+        numbers = (score, p_value, verdict.threshold)
+        side = verdict_document(part.role.value, int(decision), numbers, meta)
+        yield Contribution(record_id(part.source, part.event_id, row), part.event_id, part.time, part.role, side)
+
+
+def _of_window(part: WindowPart) -> Iterator[Contribution]:
+    side = window_side(part)
+    for member in part.verdict.members:
+        time = format_time(parse_time(member.time))
+        for row in range(member.first_row, member.end_row):
+            name = record_id(member.source, member.id, row)
+            yield Contribution(name, member.id, time, Role.DRIFT, side, window_id=part.window_id)
+
+
+def window_side(part: WindowPart) -> Document:
+    """A window's verdict as its rows show it."""
+    verdict = part.verdict
+    numbers = (verdict.p_value, verdict.threshold, verdict.distance)
+    window = (verdict.first, verdict.end, part.time)
+    return drift_document(int(verdict.is_drift), numbers, window, json.loads(part.meta))
