@@ -20,9 +20,10 @@ from wayside.eventing.http.client import HttpClient, Url
 from wayside.eventing.http_binding import encode_binary
 from wayside.eventing.identity import mint_event_id
 from wayside.eventing.vocabulary import REQUEST, ServiceKey
-from wayside.local.composition import LOOPBACK, Process
+from wayside.local.composition import LOOPBACK
 from wayside.local.demo.phases import WINDOW_ROWS
 from wayside.local.demo.prepare import DRIFT, OUTLIER, WELL_KNOWN_PORTS, DemoSettings, Prepared, prepare
+from wayside.local.processes import Process
 from wayside.local.readings import Readings
 from wayside.local.supervisor import Supervisor
 

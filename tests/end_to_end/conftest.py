@@ -1,7 +1,7 @@
 """A whole loop on free ports: the processes of the demo, started by the supervisor, with KServe's ModelServer."""
 
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +15,10 @@ from wayside.local.demo.prepare import DRIFT, WELL_KNOWN_PORTS, DemoSettings, Pr
 from wayside.local.demo.traffic import Load, Targets, Traffic
 from wayside.local.readings import Readings
 from wayside.local.supervisor import Supervisor
+from wayside.sinks.elasticsearch.settings import ElasticsearchSettings
 
 REPOSITORY = Path(__file__).parents[2]
+LOAD = Load(through_per_s=60.0, direct_per_s=2.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,17 +50,18 @@ def free_ports() -> dict[str, int]:
     return ports
 
 
-async def open_loop(stack: AsyncExitStack, folder: Path, load: Load) -> Loop:
+async def open_loop(stack: AsyncExitStack, folder: Path, load: Load, kafka: str = "", elasticsearch: str = "") -> Loop:
     """Prepare and start it all; the stack stops what was started, whatever happens."""
     ports = free_ports()
-    settings = DemoSettings(folder / "state", REPOSITORY, ports)
+    elsewhere = ElasticsearchSettings(elasticsearch) if elasticsearch else None
+    settings = DemoSettings(folder / "state", REPOSITORY, ports, kafka=kafka, elasticsearch=elsewhere)
     prepared = await prepare(settings)
     supervisor = Supervisor(prepared.processes(), folder / "logs")
     stack.push_async_callback(supervisor.stop)
     await supervisor.start()
     assert prepared.composition.ledger is not None
     ledger, http = Ledger(prepared.composition.ledger), HttpClient()
-    readings = Readings(prepared.composition, DRIFT, settings.window_rows)
+    readings = Readings(prepared.composition, DRIFT, settings.window_rows, prepared.elsewhere)
     await ledger.start()
     for close in (ledger.stop, http.close, readings.close):
         stack.push_async_callback(close)
@@ -70,4 +73,12 @@ async def open_loop(stack: AsyncExitStack, folder: Path, load: Load) -> Loop:
 @pytest.fixture
 async def loop(tmp_path: Path) -> AsyncIterator[Loop]:
     async with AsyncExitStack() as stack:
-        yield await open_loop(stack, tmp_path, Load(through_per_s=60.0, direct_per_s=2.0))
+        yield await open_loop(stack, tmp_path, LOAD)
+
+
+@pytest.fixture
+async def loop_on_services(tmp_path: Path, service: Callable[[str], str]) -> AsyncIterator[Loop]:
+    """The loop over a real Kafka, its records in a real Elasticsearch too."""
+    kafka, elasticsearch = service("KAFKA"), service("ELASTICSEARCH")
+    async with AsyncExitStack() as stack:
+        yield await open_loop(stack, tmp_path, LOAD, kafka, elasticsearch)

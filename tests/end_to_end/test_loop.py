@@ -4,12 +4,14 @@ import asyncio
 import json
 import os
 import signal
+from collections.abc import Sequence
 from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
 
 from wayside.eventing.http.client import Url
+from wayside.local.balance import Balance
 from wayside.local.composition import LOOPBACK
 from wayside.local.demo.digits import Stream
 from wayside.local.demo.ledger import LedgerReader
@@ -53,25 +55,45 @@ def assert_same_rows(loop: "Loop") -> None:
     assert set(recorded) == answered
 
 
-async def test_the_balance_holds_while_broker_and_detectors_are_killed(loop: "Loop") -> None:
+async def send_while_killing(loop: "Loop", kills: Sequence[tuple[str, int]]) -> Balance:
+    """Send all rows, killing each process once so many were answered; the balance when everything has settled."""
     rows: list[int] = []
     await loop.ledger.begin_phase("all", "everything", "fault")
     async with asyncio.TaskGroup() as group:
-        for name, at_rows in (("broker", 500), ("outlier", 1_000), ("drift", 1_400), ("broker", 1_800)):
+        for name, at_rows in kills:
             group.create_task(kill_when(loop, name, rows, at_rows))
         await loop.traffic.run("all", Stream.ordinary, ROWS, on_answer=lambda answer: rows.append(answer.rows))
     assert await ask_badly(loop) == 400
     await loop.ledger.end_phase("all")
     assert await loop.readings.wait_settled(60)
-
     assert loop.prepared.composition.ledger is not None
     with closing(LedgerReader(loop.prepared.composition.ledger)) as ledger:
-        answered = ledger.answered_rows()
-    balance = await loop.readings.balance(answered)
+        return await loop.readings.balance(ledger.answered_rows())
+
+
+def assert_balanced(loop: "Loop", balance: Balance) -> None:
+    """Nothing lost and nothing twice, the bad request apart."""
     assert list(balance.differences()) == []
-    assert answered == ROWS
+    assert balance.answered == ROWS
     assert balance.unanswered == 1
     assert balance.in_windows // 200 == ROWS // 200
     assert balance.conflicts == 0
     assert_same_rows(loop)
+
+
+async def test_the_balance_holds_while_broker_and_detectors_are_killed(loop: "Loop") -> None:
+    kills = (("broker", 500), ("outlier", 1_000), ("drift", 1_400), ("broker", 1_800))
+    assert_balanced(loop, await send_while_killing(loop, kills))
     assert [loop.supervisor.restarts(name) for name in ("broker", "outlier", "drift", "records")] == [2, 1, 1, 0]
+
+
+async def test_over_kafka_the_balance_holds_and_elasticsearch_has_the_same_records(loop_on_services: "Loop") -> None:
+    killed = ("outlier", "elasticsearch", "drift", "records")
+    kills = [(name, 400 * (number + 1)) for number, name in enumerate(killed)]
+    balance = await send_while_killing(loop_on_services, kills)
+    assert_balanced(loop_on_services, balance)
+    assert [loop_on_services.supervisor.restarts(name) for name in killed] == [1, 1, 1, 1]
+    assert [trigger.name.rpartition("-")[2] for trigger in balance.triggers] == [
+        *("outlier", "drift", "records", "prometheus", "elasticsearch"),
+    ]
+    assert [(replica.records, replica.equal) for replica in balance.replicas] == [(ROWS + 1, True)]

@@ -4,8 +4,14 @@ from pathlib import Path
 
 import pytest
 
+from wayside.detectors import cli as detectors_cli
+from wayside.eventing.broker import cli as broker_cli
 from wayside.eventing.errors import ConfigurationError
-from wayside.local.composition import Composition, compose, default_manifests, load_composition, processes
+from wayside.local.composition import Composition, compose, load_composition
+from wayside.local.page import cli as page_cli
+from wayside.local.processes import default_manifests, processes
+from wayside.logger import cli as logger_cli
+from wayside.sinks import cli as sinks_cli
 
 DETECTOR = {"name": "outlier", "artifact": "artifacts/outlier", "port": 8620, "admin_port": 8621}
 
@@ -40,6 +46,11 @@ def test_relative_paths_count_from_the_file(tmp_path: Path) -> None:
         ("page_port: 9081", "port 9081 is given to two services"),
         ("detectors: [{name: Out/lier, artifact: a, port: 1, admin_port: 2}]", "detectors.0.name"),
         ("detectors: [{name: broker, artifact: a, port: 1, admin_port: 2}]", "the name 'broker' is taken"),
+        ("detectors: [{name: elasticsearch, artifact: a, port: 1, admin_port: 2}]", "'elasticsearch' is taken"),
+        ("kafka: {servers: ''}", "kafka.servers:"),
+        ("kafka: {servers: 'a:1', prefix: 'a/b'}", "kafka.prefix:"),
+        ("elasticsearch: {index_prefix: shop}", "elasticsearch.url: Field required"),
+        ("elasticsearch: {url: 'http://a', port: 9081}", "port 9081 is given to two services"),
         ("- a list", "is not a mapping"),
         ("a: [b", "is not YAML"),
     ],
@@ -80,3 +91,57 @@ def test_a_detector_without_a_trigger_is_an_error() -> None:
     composition = compose({"detectors": [{**DETECTOR, "name": "fraud"}]}, Path(), "here")
     with pytest.raises(ConfigurationError, match="detector 'fraud' has no Trigger"):
         default_manifests(composition)
+
+
+def on_services(folder: Path) -> Composition:
+    services = {
+        "kafka": {"servers": "kafka-1:9092,kafka-2:9092", "prefix": "shop", "config": "client.properties"},
+        "elasticsearch": {"url": "https://search:9200", "index_prefix": "shop"},
+    }
+    return compose({"detectors": [DETECTOR], **services}, folder, "here")
+
+
+def arguments_of(composition: Composition, name: str) -> str:
+    return " ".join(next(process for process in processes(composition) if process.name == name).arguments)
+
+
+def test_with_kafka_no_broker_runs_and_every_process_is_a_group_of_its_own(tmp_path: Path) -> None:
+    composition = on_services(tmp_path)
+    names = [process.name for process in processes(composition)]
+    assert names == ["records", "prometheus", "elasticsearch", "outlier", "logger", "page"]
+    outlier = arguments_of(composition, "outlier")
+    assert "--source kafka://kafka-1:9092,kafka-2:9092/shop-events --group shop-outlier" in outlier
+    assert "--sink-url kafka://kafka-1:9092,kafka-2:9092/shop-verdicts" in outlier
+    records = arguments_of(composition, "records")
+    assert "/shop-events,shop-verdicts --group shop-records" in records
+    assert "--log-url kafka://kafka-1:9092,kafka-2:9092/shop-events" in arguments_of(composition, "logger")
+    assert "--broker-admin" not in arguments_of(composition, "page")
+
+
+def test_every_process_that_meets_kafka_is_told_its_settings(tmp_path: Path) -> None:
+    composition = on_services(tmp_path)
+    wanted = f"--kafka-config {tmp_path / 'client.properties'}"
+    assert all(wanted in arguments_of(composition, process.name) for process in processes(composition))
+
+
+@pytest.mark.parametrize("with_kafka", [False, True])
+def test_every_command_line_is_one_that_its_command_takes(tmp_path: Path, with_kafka: bool) -> None:
+    parsers = {
+        "broker": broker_cli.parse,
+        "detect": detectors_cli.parse,
+        "logger": logger_cli.parse,
+        "page": page_cli.parse,
+        "sink": sinks_cli.parse,
+    }
+    composition = on_services(tmp_path)
+    (tmp_path / "client.properties").write_text("client.id=wayside\n")
+    if not with_kafka:
+        composition = composition.model_copy(update={"kafka": None})
+    for process in processes(composition):
+        parsers[process.arguments[0]](process.arguments[1:], {})
+
+
+def test_a_composition_with_elasticsearch_has_a_trigger_for_it(tmp_path: Path) -> None:
+    composition = on_services(tmp_path).model_copy(update={"kafka": None})
+    names = [path.stem for path in default_manifests(composition)]
+    assert names == ["broker", "records", "prometheus", "elasticsearch", "outlier"]

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from wayside.eventing.errors import ConfigurationError
-from wayside.local.composition import Process
+from wayside.local.processes import Process
 from wayside.local.supervisor import Supervisor, SupervisorLimits
 
 SERVER = """

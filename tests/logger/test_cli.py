@@ -138,6 +138,7 @@ async def test_sigterm_flushes_the_queue_and_ends_with_0() -> None:
     await events.start()
     port, admin = free_port(), free_port()
     flags = f"--log-url http://{HOST}:{events.port}/ --port {port} --admin-port {admin} --component-port {model.port}"
+    flags += " --quiet-period 0"
     process = subprocess.Popen([sys.executable, "-m", "wayside.logger", *flags.split()], stderr=subprocess.PIPE)
     client = HttpClient()
     try:

@@ -16,7 +16,7 @@ from wayside.eventing.http.message import Request, Response
 from wayside.eventing.sink import EventRefused, MemorySink, SinkUnavailable
 from wayside.eventing.vocabulary import METADATA, REQUEST
 from wayside.logger.capture import BodyCopy, CaptureBudget, field_text
-from wayside.logger.emitter import Emitter, http_sink
+from wayside.logger.emitter import Emitter, log_sink
 from wayside.logger.metrics import LoggerMetrics
 from wayside.logger.settings import Delivery, LoggerSettings
 
@@ -158,4 +158,4 @@ async def test_events_go_over_tls_to_whom_the_ca_file_vouches_for(
 def test_a_ca_file_that_is_none_is_an_error_at_start(tmp_path: Path) -> None:
     (tmp_path / "ca.crt").write_text("no certificate")
     with pytest.raises(ConfigurationError, match="CA file"):
-        http_sink(Delivery("https://broker", ca_file=tmp_path / "ca.crt"))
+        log_sink(Delivery("https://broker", ca_file=tmp_path / "ca.crt"))

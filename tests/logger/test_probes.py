@@ -1,7 +1,10 @@
 """Probes: who is one, what it is told, and that none becomes an event."""
 
+import asyncio
+from dataclasses import replace
+
 import pytest
-from logger_stage import Stage, before
+from logger_stage import Stage, before, staged
 
 from wayside.eventing.errors import ConfigurationError
 from wayside.logger.probes import ProbeTarget
@@ -48,3 +51,14 @@ def test_the_readiness_probe_of_the_pod_says_where_to_ask() -> None:
     assert ProbeTarget.of('{"tcpSocket": {"port": 0}}', upstream) == ProbeTarget("127.0.0.1", 8080)
     with pytest.raises(ConfigurationError, match="SERVING_READINESS_PROBE"):
         ProbeTarget.of("{", upstream)
+
+
+async def test_while_the_endpoint_is_withdrawn_probes_fail_and_clients_are_served() -> None:
+    async with staged(change=lambda given: replace(given, quiet_s=1.0)) as stage:
+        stopping = asyncio.create_task(stage.logger.stop())
+        probe = b"GET / HTTP/1.1\r\nhost: m\r\nk-network-probe: queue\r\nconnection: close\r\n\r\n"
+        while not (await stage.talk(probe)).startswith(b"HTTP/1.1 503"):
+            await asyncio.sleep(0.01)
+        assert (await stage.post(b"{}")).status == 200
+        await stopping
+        assert len(await stage.sink.wait_for(2)) == 2

@@ -10,13 +10,14 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest
 
 from wayside.local.balance import TriggerCounts
+from wayside.local.carriers import Carried
 from wayside.local.page import panels
 from wayside.local.page.cards import DOCUMENT_LIMIT, TEXT_LIMIT, as_text, card
 from wayside.local.page.files import RecordsReading
 from wayside.local.page.latency import HISTORY_S, AnswerSeries, Histogram, Sample, Samples, span_of, width_of
 from wayside.local.page.panels import Readings
 from wayside.local.page.rates import Measured, judge, wilson
-from wayside.local.page.sources import BrokerReading, DriftReading, LoggerReading, Reading
+from wayside.local.page.sources import DriftReading, LoggerReading, Reading
 from wayside.sinks.records import RecordCounts
 
 JSON = st.recursive(
@@ -161,7 +162,7 @@ def readings(
     return Readings(
         now_s=1000.0,
         logger=Reading(logger, None if logger else "down"),
-        broker=Reading(BrokerReading((trigger,), 0, 0)),
+        broker=Reading(Carried((trigger,), 0, 0)),
         drift=Reading(DriftReading(("ns/a%2Fb/c/",), in_windows, 0, 0)),
         records=Reading(RecordsReading(counts, [], [], [], [])),
         ledger=Reading(problem="none"),

@@ -1,11 +1,11 @@
-"""`wayside detect`: serve a fitted detector; the artifact's kind chooses the row or the window service.
+"""`wayside detect`: serve a fitted detector over HTTP, or from Kafka; its kind chooses the row or the window service.
 
-Invariant: the artifact is read and verified before a port is opened.
+Invariant: the artifact is read and verified before a port is opened or a consumer group joined.
 """
 
 import argparse
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from wayside.detectors.drift_service import DriftDetector, DriftService
 from wayside.detectors.drift_store import DriftStore
 from wayside.detectors.ingress import Ingress, IngressLimits
 from wayside.detectors.judge import RowJudge, restore_window_detector
+from wayside.detectors.judging_sink import JudgingSink
 from wayside.detectors.metrics import DetectorMetrics
 from wayside.detectors.outbox import Backoff, Outbox
 from wayside.detectors.row_service import RowService
@@ -24,9 +25,9 @@ from wayside.detectors.server import AppServer
 from wayside.eventing.command import Parser, parse_arguments, parse_port, parse_size, run_command, run_until_signalled
 from wayside.eventing.errors import ConfigurationError
 from wayside.eventing.http.admin import AdminServer, Check, View
-from wayside.eventing.http.client import Url
-from wayside.eventing.http.event_sink import HttpEventSink
-from wayside.eventing.sink import Lifecycle
+from wayside.eventing.kafka.options import Pull, add_source_arguments, open_source, pull_of
+from wayside.eventing.outbound import check_event_url, event_sink
+from wayside.eventing.sink import Lifecycle, Sink
 
 log = logging.getLogger("wayside.detectors")
 ENVIRONMENT = "WAYSIDE_DETECT"
@@ -35,7 +36,11 @@ _SINK_TIMEOUT_S = 10.0
 
 @dataclass(frozen=True, slots=True)
 class DetectSettings:
-    """What to serve and where. `data` and `sink_url` are for window detectors; row detectors keep nothing."""
+    """What to serve and where. `data` is for window detectors; row detectors keep nothing.
+
+    `pull` says what is read from Kafka, and then no event port is opened. `sink_url` takes the verdicts that are no
+    reply to a post: all of a window detector's, and with `pull` a row detector's too.
+    """
 
     artifact: Path
     name: str | None
@@ -45,6 +50,7 @@ class DetectSettings:
     admin_port: int
     data: Path | None
     sink_url: str | None
+    pull: Pull | None
     retain_windows: int
     batch: BatchLimits
     ingress: IngressLimits
@@ -63,11 +69,22 @@ def parse(argv: Sequence[str], environ: Mapping[str, str]) -> DetectSettings:
         admin_host=arguments.admin_host,
         admin_port=arguments.admin_port,
         data=arguments.data,
-        sink_url=Url.parse(arguments.sink_url).text if arguments.sink_url else None,
+        sink_url=check_event_url(arguments.sink_url) if arguments.sink_url else None,
+        pull=_pull(arguments),
         retain_windows=arguments.retain_windows,
         batch=BatchLimits(rows=arguments.batch_rows, wait_s=arguments.batch_wait_ms / 1000),
         ingress=IngressLimits(body_bytes=arguments.body_limit),
     )
+
+
+def _pull(arguments: argparse.Namespace) -> Pull | None:
+    if arguments.source and not arguments.group and not arguments.name:
+        raise ConfigurationError("--source needs --name or --group: the replicas of a detector share its group")
+    arguments.group = arguments.group or f"wayside-{arguments.name}"
+    pull = pull_of(arguments)
+    if pull is not None and not arguments.sink_url:
+        raise ConfigurationError("--source needs --sink-url, where verdicts go, such as kafka://host:9092/topic")
+    return pull
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -80,31 +97,79 @@ def _parser() -> argparse.ArgumentParser:
     add("--admin-host", default="127.0.0.1", help="of health, readiness and metrics (default: 127.0.0.1)")
     add("--admin-port", type=parse_port, default=8621, help="default: 8621")
     add("--data", type=Path, metavar="DIR", help="the folder of a window detector's journal")
-    add("--sink-url", metavar="URL", help="where a window detector posts its verdicts, such as the broker")
+    add(
+        "--sink-url",
+        metavar="URL",
+        help="where a window detector's verdicts go, and with --source all: a broker, or kafka://host:9092/topic",
+    )
     add("--retain-windows", type=int, default=1000, help="windows whose values are kept (default: 1000)")
     add("--batch-rows", type=int, default=2048, help="rows scored in one call at most (default: 2048)")
     add("--batch-wait-ms", type=float, default=1.0, help="a shared batch waits so long for company (default: 1)")
     add("--body-limit", type=parse_size, default="16Mi", help="bytes of one event at most (default: 16Mi)")
+    add_source_arguments(parser, None, "wayside-NAME")
     return parser
+
+
+@dataclass(frozen=True, slots=True)
+class _Detector:
+    """A detector's service with what is shown of it."""
+
+    artifact: Artifact
+    service: RowService | DriftService
+    metrics: DetectorMetrics
+    views: Mapping[str, View]
+
+    def describe(self, where: str) -> str:
+        """For the log: what it is, and where it has its events from."""
+        return f"{self.artifact.kind} '{self.artifact.name}', digest {self.artifact.digest[:12]}, {where}"
 
 
 async def serve(settings: DetectSettings) -> int:
     """Serve until SIGTERM or SIGINT."""
     threadpool_limits(1, "blas")  # batches are small: a BLAS of many threads only fights the event loop for cores
-    artifact = load_artifact(settings.artifact)
+    detector = _open(load_artifact(settings.artifact), settings)
+    if settings.pull is None:
+        return await _serve_posted(settings, detector)
+    return await _serve_pulled(settings, settings.pull, detector)
+
+
+def _open(artifact: Artifact, settings: DetectSettings) -> _Detector:
     metrics = DetectorMetrics()
-    service: RowService | DriftService
-    views: dict[str, View] = {}
     if artifact.is_window_detector:
         service, store = _drift_service(artifact, settings, metrics)
-        views["/windows"] = store.view
-    else:
-        service = RowService(RowJudge.of(artifact), artifact.identity(settings.name), metrics, settings.batch)
-    app = Ingress(service.answer, metrics, settings.ingress).app
-    server = AppServer(app, settings.host, settings.port)
+        return _Detector(artifact, service, metrics, {"/windows": store.view})
+    rows = RowService(RowJudge.of(artifact), artifact.identity(settings.name), metrics, settings.batch)
+    return _Detector(artifact, rows, metrics, {})
+
+
+async def _serve_posted(settings: DetectSettings, detector: _Detector) -> int:
+    """Serve what is posted to the event port."""
+    service, metrics = detector.service, detector.metrics
+    server = AppServer(Ingress(service.answer, metrics, settings.ingress).app, settings.host, settings.port)
     checks: dict[str, Check] = {**service.checks, "server": lambda: server.running}
+    admin = AdminServer(metrics.registry, settings.admin_host, settings.admin_port, checks, detector.views)
+    told = _Announcement(
+        lambda: detector.describe(f"takes events on port {server.port}, admin on port {admin.port}"),
+    )
+    return await run_until_signalled([service, server, admin, told])
+
+
+async def _serve_pulled(settings: DetectSettings, pull: Pull, detector: _Detector) -> int:
+    """Serve what Kafka holds. A window detector has an outbox of its own for its verdicts, and replies nothing."""
+    service, metrics = detector.service, detector.metrics
+    replies = None if isinstance(service, DriftService) else _verdict_sink(settings)
+    name = detector.artifact.identity(settings.name).name
+    sink = JudgingSink(service.answer, metrics, replies)
+    source = open_source(pull, name, sink, metrics.registry)
+    checks, views = {**service.checks, **source.checks}, {**detector.views, "/source": source.view}
     admin = AdminServer(metrics.registry, settings.admin_host, settings.admin_port, checks, views)
-    return await run_until_signalled([service, server, admin, _Announcement(artifact, server, admin)])
+    told = _Announcement(lambda: detector.describe(f"reads {pull.subscription.address}, admin on port {admin.port}"))
+    return await run_until_signalled([admin, service, sink, source, told], source.wait_failed)
+
+
+def _verdict_sink(settings: DetectSettings) -> Sink:
+    assert settings.sink_url is not None, "checked when the command line was parsed"
+    return event_sink(settings.sink_url, _SINK_TIMEOUT_S, settings.pull.config if settings.pull else None)
 
 
 def _drift_service(
@@ -118,7 +183,7 @@ def _drift_service(
     detector, size = restore_window_detector(artifact)
     identity = artifact.identity(settings.name)
     store = DriftStore(settings.data, identity.name, detector.features)
-    outbox = Outbox(store, HttpEventSink(settings.sink_url, _SINK_TIMEOUT_S), metrics, Backoff())
+    outbox = Outbox(store, _verdict_sink(settings), metrics, Backoff())
     drift = DriftDetector(detector, identity, size, settings.retain_windows)
     return DriftService(drift, store, outbox, metrics), store
 
@@ -126,14 +191,11 @@ def _drift_service(
 class _Announcement(Lifecycle):
     """One line that says what is served where, once everything is up."""
 
-    def __init__(self, artifact: Artifact, server: AppServer, admin: AdminServer) -> None:
-        self._artifact = artifact
-        self._server = server
-        self._admin = admin
+    def __init__(self, line: Callable[[], str]) -> None:
+        self._line = line
 
     async def start(self) -> None:
-        what = f"{self._artifact.kind} '{self._artifact.name}', digest {self._artifact.digest[:12]}"
-        log.info("%s takes events on port %d, admin on port %d", what, self._server.port, self._admin.port)
+        log.info("%s", self._line())
 
     async def stop(self) -> None:
         log.info("stopping")

@@ -1,6 +1,7 @@
 """`wayside fit`: fit and calibrate a detector on rows from a file, and say what it can promise.
 
-Invariant: exit status 0 means that the artifact is written whole; 2 that nothing was written, and one line says why.
+Invariant: exit status 0 means that the artifact is written whole, and pushed where that was asked for; 1 that it is
+written and the push failed; 2 that nothing was written. One line says why.
 """
 
 import argparse
@@ -10,24 +11,27 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wayside.detectors.fit import FitReport, FitSettings, Progress, fit_artifact
+from wayside.detectors.fit_push import Fitted, PushFailed, check_push_url, push
 from wayside.detectors.rows_file import read_rows
 from wayside.detectors.runtimes.registry import KINDS, WINDOW_DETECTORS
 from wayside.eventing.clock import Clock, SystemClock
 from wayside.eventing.command import EXIT_CONFIGURATION, Parser, parse_arguments
 from wayside.eventing.errors import ConfigurationError
 
+EXIT_NOT_PUSHED = 1
 _PROGRESS_EVERY_S = 2.0
 _GOOD_REFERENCE_WINDOWS = 10
 
 
 @dataclass(frozen=True, slots=True)
 class FitCommand:
-    """What to fit, on which data, and where to write it."""
+    """What to fit, on which data, where to write it, and the Pushgateway to tell of it (None for nobody)."""
 
     kind: str
     data: str
     out: Path
     settings: FitSettings
+    push_url: str | None
 
 
 def parse(argv: Sequence[str], environ: Mapping[str, str]) -> FitCommand:
@@ -42,7 +46,8 @@ def parse(argv: Sequence[str], environ: Mapping[str, str]) -> FitCommand:
         window=arguments.window,
         k=arguments.k,
     )
-    return FitCommand(arguments.kind, arguments.data, arguments.out, settings)
+    push_url = check_push_url(arguments.push_url) if arguments.push_url else None
+    return FitCommand(arguments.kind, arguments.data, arguments.out, settings, push_url)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -56,20 +61,37 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--name", help="the detector's name (default: outlier; drift for ks)")
     parser.add_argument("--window", type=int, default=200, help="rows a window, for ks (default: 200)")
     parser.add_argument("--k", type=int, default=10, help="which neighbour, for knn (default: 10)")
+    parser.add_argument("--push-url", metavar="URL", help="a Prometheus Pushgateway that is told what the fit came to")
     return parser
 
 
 def main(argv: Sequence[str], environ: Mapping[str, str]) -> int:
-    """Fit, write, report; returns the exit status."""
+    """Fit, write, report, push; returns the exit status."""
     try:
         command = parse(argv, environ)
-        rows = read_rows(command.data)
-        report = fit_artifact(command.kind, rows, command.settings, _progress(SystemClock()))
-        report.artifact.save(command.out)
+        fitted = _fit(command, SystemClock())
+        fitted.report.artifact.save(command.out)
     except ConfigurationError as exc:
         print(f"wayside fit: {exc}", file=sys.stderr)
         return EXIT_CONFIGURATION
-    print("\n".join(describe(report, command.out)))
+    print("\n".join(describe(fitted.report, command.out)))
+    return _push(fitted, command.push_url) if command.push_url else 0
+
+
+def _fit(command: FitCommand, clock: Clock) -> Fitted:
+    rows = read_rows(command.data)
+    started_s = clock.monotonic_s()
+    report = fit_artifact(command.kind, rows, command.settings, _progress(clock))
+    return Fitted(report, clock.monotonic_s() - started_s, clock.time_ns())
+
+
+def _push(fitted: Fitted, url: str) -> int:
+    try:
+        push(fitted, url)
+    except PushFailed as exc:
+        print(f"wayside fit: the artifact is written, but nobody was told of it: {exc}", file=sys.stderr)
+        return EXIT_NOT_PUSHED
+    print(f"pushed to {url}")
     return 0
 
 

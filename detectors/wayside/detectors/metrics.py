@@ -22,8 +22,13 @@ class DetectorMetrics:
         self.batch_rows = Histogram(
             "wayside_detector_batch_rows", "Rows a scoring call.", buckets=_BATCH_BUCKETS, registry=self.registry
         )
-        for outcome in _OUTCOMES:
-            self.events.labels(outcome)
+        for counter, values in (
+            (self.events, _OUTCOMES),
+            (self.windows, ("drift", "no_drift")),
+            (self.verdicts, ("posted", "refused")),
+        ):
+            for value in values:
+                counter.labels(value)
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
         return Counter(f"wayside_detector_{name}", text, labels, registry=self.registry)

@@ -11,14 +11,17 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class TriggerCounts:
-    """Deliveries of one trigger, as the broker's store counts them."""
+    """Deliveries of one trigger as the broker's store counts them, or of one consumer group by Kafka's offsets.
+
+    `attempts` is None where nobody counts them durably: Kafka does not.
+    """
 
     name: str
     matched: int
     delivered: int
     dead_lettered: int
     waiting: int
-    attempts: int
+    attempts: int | None
 
     @classmethod
     def of(cls, view: Mapping[str, Any]) -> "TriggerCounts":
@@ -29,6 +32,24 @@ class TriggerCounts:
     @property
     def balances(self) -> bool:
         return self.matched == self.delivered + self.dead_lettered + self.waiting
+
+
+@dataclass(frozen=True, slots=True)
+class Replica:
+    """A second record store compared with the embedded one, record by record: counts of records.
+
+    `missing` are in the embedded store alone, `extra` in the other alone, and `differing` in both, but not equal.
+    """
+
+    name: str
+    records: int
+    missing: int = 0
+    extra: int = 0
+    differing: int = 0
+
+    @property
+    def equal(self) -> bool:
+        return not (self.missing or self.extra or self.differing)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +70,7 @@ class Balance:
     duplicates: int = 0
     conflicts: int = 0
     triggers: Sequence[TriggerCounts] = ()
+    replicas: Sequence[Replica] = ()
 
     def differences(self) -> Iterator[str]:
         """What does not balance, one sentence each; nothing where all is well."""
@@ -65,6 +87,12 @@ class Balance:
             yield f"{self.waiting} events are still on their way"
         for trigger in self.triggers:
             yield from self._trigger_differences(trigger)
+        for replica in self.replicas:
+            if not replica.equal:
+                yield (
+                    f"{replica.name}: {replica.missing} records are missing, {replica.extra} are there alone,"
+                    f" {replica.differing} differ"
+                )
 
     def _trigger_differences(self, trigger: TriggerCounts) -> Iterator[str]:
         settled = trigger.delivered + trigger.dead_lettered + trigger.waiting

@@ -1,12 +1,9 @@
-"""What runs on one machine, as configuration (`wayside.yaml`) and as the processes it stands for.
+"""What runs on one machine, as configuration: `wayside.yaml`.
 
-Invariant: a composition is checked whole before anything starts, and the same composition always gives the same
-command lines: each is one that a person could type.
+Invariant: a composition is checked whole before anything starts.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,7 +16,6 @@ Port = Annotated[int, Field(ge=1, le=65535)]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=63)]
 LOOPBACK = "127.0.0.1"
 BROKER_PATH = "default/default"
-_BESIDE_NICENESS = 10
 
 
 class _Section(BaseModel):
@@ -42,6 +38,46 @@ class Detector(_Section):
     admin_port: Port
 
 
+class Kafka(_Section):
+    """A Kafka cluster in the embedded broker's place.
+
+    Topics are `<prefix>-events` and `<prefix>-verdicts`, consumer groups `<prefix>-<process>`. `config` is a file of
+    librdkafka's settings, such as SASL and TLS.
+    """
+
+    servers: Annotated[str, Field(min_length=1)]
+    prefix: Annotated[str, Field(pattern=r"^[a-zA-Z0-9][a-zA-Z0-9._-]*$", max_length=100)] = "wayside"
+    config: Path | None = None
+
+    def topic(self, name: str) -> str:
+        return f"{self.prefix}-{name}"
+
+    def group(self, process: str) -> str:
+        """The consumer group of a process."""
+        return f"{self.prefix}-{process}"
+
+    def url(self, *names: str) -> str:
+        """The address of topics: `events`, `verdicts`."""
+        return f"kafka://{self.servers}/{','.join(map(self.topic, names))}"
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """What every process that meets Kafka is told."""
+        return ("--kafka-config", str(self.config)) if self.config else ()
+
+
+class Elasticsearch(Listener):
+    """The sink that keeps records in Elasticsearch too, in indices `<index_prefix>-records-…`.
+
+    Credentials come from the environment: WAYSIDE_SINK_USER, WAYSIDE_SINK_PASSWORD, WAYSIDE_SINK_API_KEY.
+    """
+
+    url: Annotated[str, Field(min_length=1)]
+    index_prefix: str = "wayside"
+    port: Port = 8660
+    admin_port: Port = 8661
+
+
 class Composition(_Section):
     """One machine's loop. Relative paths count from the file's folder, or from the working folder without a file."""
 
@@ -55,6 +91,8 @@ class Composition(_Section):
     broker: Listener = Listener(port=8610, admin_port=8611)
     records: Listener = Listener(port=8640, admin_port=8641)
     prometheus: Listener = Listener(port=8650, admin_port=8651)
+    kafka: Kafka | None = None
+    elasticsearch: Elasticsearch | None = None
     page_port: Port = 8600
     ledger: Path | None = None
 
@@ -63,29 +101,30 @@ class Composition(_Section):
         return self.state / "records" / "records.sqlite"
 
     @property
-    def broker_url(self) -> str:
-        """Where events are posted."""
-        return f"http://{LOOPBACK}:{self.broker.port}/{BROKER_PATH}"
+    def events_url(self) -> str:
+        """Where the logger sends events."""
+        return self.kafka.url("events") if self.kafka else f"http://{LOOPBACK}:{self.broker.port}/{BROKER_PATH}"
+
+    @property
+    def verdicts_url(self) -> str:
+        """Where detectors send verdicts that are no reply."""
+        return self.kafka.url("verdicts") if self.kafka else self.events_url
+
+    @property
+    def sinks(self) -> Mapping[str, Listener]:
+        """The sinks that run, by name."""
+        chosen = {"records": self.records, "prometheus": self.prometheus, "elasticsearch": self.elasticsearch}
+        return {name: listener for name, listener in chosen.items() if listener is not None}
+
+    @property
+    def subscriptions(self) -> Mapping[str, tuple[str, ...]]:
+        """With Kafka: what each process consumes, by the process's name."""
+        detectors = dict.fromkeys((detector.name for detector in self.detectors), ("events",))
+        return {**detectors, **dict.fromkeys(self.sinks, ("events", "verdicts"))}
 
     @property
     def page_url(self) -> str:
         return f"http://{LOOPBACK}:{self.page_port}"
-
-
-@dataclass(frozen=True, slots=True)
-class Process:
-    """One child: its name, the arguments after `wayside`, where it says that it is ready, and what it serves.
-
-    `niceness` lowers a process's claim on the processors, as nice(1) does.
-    """
-
-    name: str
-    arguments: tuple[str, ...]
-    ready_url: str
-    serves: str
-    program: tuple[str, ...] | None = None
-    niceness: int = 0
-    environment: Mapping[str, str] = field(default_factory=dict)
 
 
 def load_composition(path: Path) -> Composition:
@@ -121,6 +160,7 @@ def _anchored(composition: Composition, folder: Path) -> Composition:
             "state": folder / composition.state,
             "manifests": tuple(folder / path for path in composition.manifests),
             "ledger": folder / composition.ledger if composition.ledger else None,
+            "kafka": _anchored_kafka(composition.kafka, folder),
             "detectors": tuple(
                 detector.model_copy(update={"artifact": folder / detector.artifact})
                 for detector in composition.detectors
@@ -129,8 +169,14 @@ def _anchored(composition: Composition, folder: Path) -> Composition:
     )
 
 
+def _anchored_kafka(kafka: Kafka | None, folder: Path) -> Kafka | None:
+    if kafka is None or kafka.config is None:
+        return kafka
+    return kafka.model_copy(update={"config": folder / kafka.config})
+
+
 def _check_ports(composition: Composition, where: str) -> None:
-    services = (composition.logger, composition.broker, composition.records, composition.prometheus)
+    services = (composition.logger, composition.broker, *composition.sinks.values())
     listeners: tuple[Listener | Detector, ...] = (*services, *composition.detectors)
     ports = [composition.page_port]
     for listener in listeners:
@@ -142,99 +188,7 @@ def _check_ports(composition: Composition, where: str) -> None:
 
 def _check_names(composition: Composition, where: str) -> None:
     names = [detector.name for detector in composition.detectors]
-    taken = {"logger", "broker", "records", "prometheus", "page"}
+    taken = {"logger", "broker", "records", "prometheus", "elasticsearch", "page"}
     for name in names:
         if names.count(name) > 1 or name in taken:
             raise ConfigurationError(f"{where}: detectors: the name {name!r} is taken")
-
-
-def default_manifests(composition: Composition) -> tuple[Path, ...]:
-    """The Knative YAML that comes with Wayside, for the parts that this composition runs."""
-    folder = Path(str(files("wayside.local") / "manifests"))
-    parts = ("broker", "records", "prometheus", *(detector.name for detector in composition.detectors))
-    for part in parts:
-        if not (folder / f"{part}.yaml").exists():
-            raise ConfigurationError(f"detector {part!r} has no Trigger: write one and name it under 'manifests'")
-    return tuple(folder / f"{part}.yaml" for part in parts)
-
-
-def processes(composition: Composition) -> list[Process]:
-    """The processes of a composition in the order of their start: from the sinks back to the sources, the page last."""
-    detectors = [_detector(detector, composition) for detector in composition.detectors]
-    beside = [_records(composition), _prometheus(composition), *detectors, _broker(composition)]
-    # on one machine the model and the logger come first: what stands beside the serving path takes what is left
-    later = [replace(process, niceness=_BESIDE_NICENESS) for process in (*beside, _page(composition))]
-    return [*later[:-1], _logger(composition), later[-1]]
-
-
-def _listen(listener: Listener | Detector) -> tuple[str, ...]:
-    return ("--port", str(listener.port), "--admin-port", str(listener.admin_port))
-
-
-def _ready(listener: Listener | Detector) -> str:
-    return f"{_admin(listener)}/readyz"
-
-
-def _admin(listener: Listener | Detector) -> str:
-    return f"http://{LOOPBACK}:{listener.admin_port}"
-
-
-def _records(composition: Composition) -> Process:
-    data = ("--data", str(composition.records_file.parent))
-    listener = composition.records
-    return Process("records", ("sink", "records", *_listen(listener), *data), _ready(listener), "records")
-
-
-def _prometheus(composition: Composition) -> Process:
-    listener = composition.prometheus
-    serves = f"metrics of verdicts: {_admin(listener)}/metrics"
-    return Process("prometheus", ("sink", "prometheus", *_listen(listener)), _ready(listener), serves)
-
-
-def _detector(detector: Detector, composition: Composition) -> Process:
-    state = ("--data", str(composition.state / detector.name), "--sink-url", composition.broker_url)
-    artifact = ("--artifact", str(detector.artifact), "--name", detector.name)
-    return Process(
-        detector.name,
-        ("detect", *artifact, *_listen(detector), *state),
-        _ready(detector),
-        f"detector: {_admin(detector)}",
-    )
-
-
-def _broker(composition: Composition) -> Process:
-    subscribers: dict[str, Listener | Detector] = {
-        "records": composition.records,
-        "prometheus": composition.prometheus,
-        **{detector.name: detector for detector in composition.detectors},
-    }
-    arguments = ["broker", *_listen(composition.broker), "--data", str(composition.state / "broker")]
-    for path in composition.manifests or default_manifests(composition):
-        arguments += ["--manifest", str(path)]
-    for name, listener in subscribers.items():
-        arguments += ["--resolve", f"{name}=http://{LOOPBACK}:{listener.port}/"]
-    return Process("broker", tuple(arguments), _ready(composition.broker), f"events: {composition.broker_url}")
-
-
-def _logger(composition: Composition) -> Process:
-    host, _, port = composition.upstream.removeprefix("http://").rstrip("/").rpartition(":")
-    upstream = ("--component-host", host or port, "--component-port", port if host else "80")
-    identity = ("--inference-service", composition.service, "--namespace", composition.namespace)
-    # the flags that KServe's injector passes, in its order; the upstream's host is ours, since a sidecar needs none
-    injected = (
-        *("--log-url", composition.broker_url, "--source-uri", f"{composition.service}-predictor", "--log-mode", "all"),
-        *(*identity, "--endpoint", "", "--component", "predictor", "--logger-tls-skip-verify", "false"),
-    )
-    arguments = ("logger", *injected, *upstream, "--host", LOOPBACK, *_listen(composition.logger))
-    serves = f"your model, watched: http://{LOOPBACK}:{composition.logger.port}"
-    return Process("logger", arguments, _ready(composition.logger), serves)
-
-
-def _page(composition: Composition) -> Process:
-    arguments = ["page", "--port", str(composition.page_port), "--records", str(composition.records_file)]
-    arguments += ["--logger-admin", _admin(composition.logger), "--broker-admin", _admin(composition.broker)]
-    for detector in composition.detectors:
-        arguments += ["--drift-admin", _admin(detector)]
-    if composition.ledger is not None:
-        arguments += ["--ledger", str(composition.ledger)]
-    return Process("page", tuple(arguments), f"{composition.page_url}/readyz", f"the page: {composition.page_url}")

@@ -1,4 +1,4 @@
-"""Reads a running composition: admin views and metrics over HTTP, records from their file.
+"""Reads a running composition: admin views and metrics over HTTP, Kafka's offsets, records from where they are kept.
 
 Invariant: reading changes nothing, and what cannot be reached is an error that says which service did not answer.
 """
@@ -13,8 +13,12 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from wayside.eventing.errors import WaysideError
 from wayside.eventing.http.client import HttpClient, Unreachable, Url
-from wayside.local.balance import Balance, TriggerCounts
+from wayside.eventing.sink import SinkUnavailable
+from wayside.local.balance import Balance, Replica
+from wayside.local.carriers import Carried, kafka_carrier
 from wayside.local.composition import LOOPBACK, Composition, Detector, Listener
+from wayside.local.replica import compare
+from wayside.sinks.elasticsearch.settings import ElasticsearchSettings
 from wayside.sinks.records import RecordCounts, RecordReader
 
 _TIMEOUT_S = 10.0
@@ -38,22 +42,28 @@ class Windows:
 
 
 class Readings:
-    """Reads one composition. `drift` names its window detector, of `window_rows` a window. Close it with `close`."""
+    """Reads one composition. `drift` names its window detector, of `window_rows` a window. Close it with `close`.
 
-    def __init__(self, composition: Composition, drift: str, window_rows: int) -> None:
+    `elsewhere` is a second store of records, which a balance compares with the embedded one.
+    """
+
+    def __init__(
+        self, composition: Composition, drift: str, window_rows: int, elsewhere: ElasticsearchSettings | None = None
+    ) -> None:
         self._composition = composition
+        self._elsewhere = elsewhere
         self._window_rows = window_rows
         self._drift = next(detector for detector in composition.detectors if detector.name == drift)
         self._client = HttpClient()
+        self._kafka = kafka_carrier(composition) if composition.kafka else None
 
     async def close(self) -> None:
         await self._client.close()
 
     async def balance(self, answered: int) -> Balance:
         """The balance now, against the rows that a client says were answered 200 through the logger."""
-        windows, broker, dropped = await asyncio.gather(self.windows(), self.broker(), self.dropped())
+        windows, carried, dropped = await asyncio.gather(self.windows(), self.carried(), self.dropped())
         counts = await asyncio.to_thread(self._record_counts)
-        triggers = [TriggerCounts.of(view) for view in broker["triggers"]]
         return Balance(
             answered=answered,
             recorded=counts.answered,
@@ -62,10 +72,11 @@ class Readings:
             open=windows.open,
             unanswered=counts.unanswered,
             dropped=dropped,
-            waiting=await self.in_flight() + windows.outbox + sum(trigger.waiting for trigger in triggers),
-            duplicates=broker["duplicates"] + counts.duplicates,
-            conflicts=broker["conflicts"] + counts.conflicts,
-            triggers=triggers,
+            waiting=await self.in_flight() + windows.outbox + carried.waiting,
+            duplicates=carried.duplicates + counts.duplicates,
+            conflicts=carried.conflicts + counts.conflicts,
+            triggers=carried.triggers,
+            replicas=await self.replicas(),
         )
 
     async def wait_settled(self, timeout_s: float) -> bool:
@@ -79,15 +90,15 @@ class Readings:
 
     async def _settled(self) -> bool:
         try:
-            if await self.in_flight() or any(trigger["waiting"] for trigger in (await self.broker())["triggers"]):
+            if await self.in_flight() or (await self.carried()).waiting:
                 return False
             windows = await self.windows()
         except NotReadable:
             return False
         if windows.outbox or windows.whole_open:
             return False
-        # once more, since a verdict from the outbox is a new event to the broker
-        return not any(trigger["waiting"] for trigger in (await self.broker())["triggers"])
+        # once more, since a verdict from the outbox is a new event to the carrier
+        return not (await self.carried()).waiting
 
     async def windows(self) -> Windows:
         """What the drift detector's journal holds."""
@@ -100,9 +111,23 @@ class Readings:
             whole_open=any(key["open"] >= self._window_rows for key in keys),
         )
 
-    async def broker(self) -> Mapping[str, Any]:
-        """The broker's `/triggers` view."""
-        return await self._view(self._composition.broker, "/triggers")
+    async def carried(self) -> Carried:
+        """What the broker's triggers, or Kafka's consumer groups, were given."""
+        try:
+            if self._kafka is not None:
+                return await self._kafka.read()
+            return Carried.of_view(await self._get(self._composition.broker, "/triggers"))
+        except SinkUnavailable as exc:
+            raise NotReadable(str(exc)) from exc
+
+    async def replicas(self) -> list[Replica]:
+        """The records in Elasticsearch, if they are kept there too, compared with the embedded store's."""
+        if self._elsewhere is None:
+            return []
+        try:
+            return [await compare(self._composition.records_file, self._elsewhere)]
+        except SinkUnavailable as exc:
+            raise NotReadable(str(exc)) from exc
 
     async def dropped(self) -> int:
         """Events that the logger has dropped since it started, for whatever reason."""

@@ -17,7 +17,7 @@ from pathlib import Path
 from wayside.eventing.command import EXIT_CONFIGURATION
 from wayside.eventing.errors import ConfigurationError
 from wayside.eventing.http.client import HttpClient, Unreachable, Url
-from wayside.local.composition import Process
+from wayside.local.processes import Process
 
 log = logging.getLogger("wayside.local")
 _POLL_S = 0.05

@@ -12,8 +12,9 @@ from rich.console import Console
 
 from wayside.eventing.command import Parser, parse_arguments, run_command, run_until_signalled
 from wayside.eventing.errors import ConfigurationError
-from wayside.local.composition import Composition, Process, compose, load_composition, processes
+from wayside.local.composition import Composition, compose, load_composition
 from wayside.local.console import Steps
+from wayside.local.processes import Process, processes
 from wayside.local.supervisor import Supervisor
 
 

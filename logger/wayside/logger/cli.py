@@ -20,7 +20,7 @@ from wayside.eventing.command import (
     run_until_signalled,
 )
 from wayside.eventing.errors import ConfigurationError
-from wayside.eventing.http.client import Url
+from wayside.eventing.outbound import check_event_url
 from wayside.eventing.vocabulary import ServiceKey
 from wayside.logger.service import PayloadLogger
 from wayside.logger.settings import Capture, Delivery, Identity, Listen, LoggerSettings, LogMode, Upstream
@@ -46,7 +46,7 @@ def parse(argv: Sequence[str], environ: Mapping[str, str]) -> LoggerSettings:
     arguments = parse_arguments(_parser(), [_double_dashed(token) for token in argv], environ, ENVIRONMENT)
     _refuse_other_duties(arguments)
     if arguments.log_url:
-        Url.parse(arguments.log_url)
+        check_event_url(arguments.log_url)
     if min(arguments.workers, arguments.queue_events, arguments.queue_bytes) < 1 or arguments.send_timeout <= 0:
         raise ConfigurationError("--workers, --queue-events, --queue-bytes and --send-timeout must be above 0")
     settings = LoggerSettings(
@@ -56,6 +56,7 @@ def parse(argv: Sequence[str], environ: Mapping[str, str]) -> LoggerSettings:
         identity=_identity(arguments),
         delivery=_delivery(arguments),
         grace_s=arguments.grace,
+        quiet_s=arguments.quiet_period,
     )
     return replace(settings, readiness_probe=environ.get("SERVING_READINESS_PROBE", ""))
 
@@ -82,6 +83,7 @@ def _delivery(arguments: argparse.Namespace) -> Delivery:
         queue_bytes=arguments.queue_bytes,
         ca_file=CA_FOLDER / arguments.logger_ca_cert_file,
         tls_skip_verify=arguments.logger_tls_skip_verify,
+        kafka_config=arguments.kafka_config,
     )
 
 
@@ -121,6 +123,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--capture-limit", type=parse_size, default="10Mi", help="the largest body that is captured (default: 10Mi)")
     add("--capture-total", type=parse_size, default="128Mi", help="bytes of unfinished copies (default: 128Mi)")
     add("--send-timeout", type=float, default=10.0, help="seconds that one post may take (default: 10)")
+    add("--kafka-config", type=Path, metavar="FILE", help="librdkafka's settings (SASL, TLS) for a kafka:// log url")
+    add("--quiet-period", type=float, default=5.0, help="seconds of the grace that it still takes connections (5)")
     add("--grace", type=float, default=25.0, help="seconds from SIGTERM to the end (default: 25)")
     return parser
 
@@ -130,7 +134,7 @@ def _add_kserve(parser: argparse.ArgumentParser) -> None:
     add = group.add_argument
     add("--port", type=parse_port, default=9081, help="where clients connect (default: 9081)")
     add("--component-port", type=parse_port, default=8080, help="the model server's port (default: 8080)")
-    add("--log-url", default="", help="where events are posted; empty: nothing is captured")
+    add("--log-url", default="", help="http(s)://…, or kafka://host:9092/topic; empty: nothing is captured")
     add("--workers", type=int, default=16, help="connections to the log url (default: 16)")
     add("--source-uri", default="", help="the events' source (default: http://localhost:PORT/)")
     add("--log-mode", default="all", choices=["", "all", "request", "response"], help="what is captured (default: all)")

@@ -14,6 +14,8 @@ from wayside.eventing.errors import ConfigurationError
 from wayside.eventing.event import CloudEvent
 from wayside.eventing.http.client import HttpClient
 from wayside.eventing.http.event_sink import HttpEventSink
+from wayside.eventing.kafka.address import is_kafka_url
+from wayside.eventing.outbound import event_sink
 from wayside.eventing.queue import BoundedQueue
 from wayside.eventing.sink import EventRefused, Sink, SinkUnavailable
 from wayside.eventing.vocabulary import METADATA, REQUEST
@@ -33,11 +35,11 @@ def kind_of(event: CloudEvent) -> str:
 
 
 class Emitter:
-    """Sends what it is offered to `sink` by `workers` tasks. `stop` flushes until its deadline."""
+    """Sends what it is offered to `sink`, `in_flight` events at once. `stop` flushes until its deadline."""
 
     def __init__(self, sink: Sink, delivery: Delivery, metrics: LoggerMetrics) -> None:
         self._sink = sink
-        self._workers = delivery.workers
+        self._in_flight = delivery.in_flight
         self._queue: BoundedQueue[CloudEvent] = BoundedQueue(delivery.queue_events, delivery.queue_bytes)
         self._metrics = metrics
         self._tasks: list[asyncio.Task[None]] = []
@@ -47,7 +49,7 @@ class Emitter:
 
     async def start(self) -> None:
         await self._sink.start()
-        self._tasks = [asyncio.create_task(self._work()) for _ in range(self._workers)]
+        self._tasks = [asyncio.create_task(self._work()) for _ in range(self._in_flight)]
 
     async def stop(self, grace_s: float = 0.0) -> None:
         """Take no more events, send what waits for at most `grace_s` seconds, and count the rest as dropped."""
@@ -130,8 +132,10 @@ class Emitter:
             log.warning("stopped with %d events unsent; they are dropped", rest)
 
 
-def http_sink(delivery: Delivery) -> HttpEventSink:
-    """The sink for a log url. Raises `ConfigurationError` for a bad URL or a CA file that cannot be read."""
+def log_sink(delivery: Delivery) -> Sink:
+    """The sink for a log url. Raises `ConfigurationError` for a bad URL, or a file that cannot be read."""
+    if is_kafka_url(delivery.url):
+        return event_sink(delivery.url, delivery.timeout_s, delivery.kafka_config)
     client = HttpClient(idle_limit=delivery.workers, tls=_tls(delivery))
     return HttpEventSink(delivery.url, delivery.timeout_s, client)
 

@@ -1,7 +1,7 @@
 """The logger as a service: the proxy's port, the emitter, the admin port, and the order in which they stop.
 
-Invariant: on SIGTERM probes fail first, requests in hand finish next, and only then is the queue flushed, so that no
-event of an answered request is left out; all of it within the grace.
+Invariant: on SIGTERM probes fail first, clients are served while word of that spreads, requests in hand finish, then
+the queue is flushed, so that no event of an answered request is left out; all of it within the grace.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ from wayside.eventing.http.admin import AdminServer
 from wayside.eventing.http.server import listen
 from wayside.logger.capture import CaptureBudget, EventFactory
 from wayside.logger.connection import ClientConnection
-from wayside.logger.emitter import Emitter, http_sink
+from wayside.logger.emitter import Emitter, log_sink
 from wayside.logger.exchange import Proxy
 from wayside.logger.metrics import LoggerMetrics
 from wayside.logger.probes import Prober, ProbeTarget
@@ -34,7 +34,7 @@ class PayloadLogger:
         registry = CollectorRegistry()
         metrics = LoggerMetrics(registry)
         delivery = settings.delivery
-        self._emitter = Emitter(http_sink(delivery), delivery, metrics) if delivery.url else None
+        self._emitter = Emitter(log_sink(delivery), delivery, metrics) if delivery.url else None
         self._prober = Prober(ProbeTarget.of(settings.readiness_probe, settings.upstream))
         self._pool = UpstreamPool(settings.upstream)
         self._connections: set[ClientConnection] = set()
@@ -73,6 +73,8 @@ class PayloadLogger:
         deadline = asyncio.get_running_loop().time() + self._settings.grace_s
         self._prober.draining = True
         if self._server is not None:
+            # Kubernetes withdraws the endpoint while it stops the pod: until that is known clients still connect
+            await asyncio.sleep(min(self._settings.quiet_s, self._settings.grace_s))
             self._server.close()
             self._server = None
             await self._drain(deadline)

@@ -8,7 +8,10 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
+from wayside.eventing.kafka.address import is_kafka_url
 from wayside.eventing.vocabulary import ServiceKey
+
+_KAFKA_IN_FLIGHT = 512
 
 
 class LogMode(StrEnum):
@@ -61,7 +64,10 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """Where events go; an empty `url` turns capture off. Queue bounds are what an outage may last before drops."""
+    """Where events go; an empty `url` turns capture off. Queue bounds are what an outage may last before drops.
+
+    `ca_file` and `tls_skip_verify` are for https; a Kafka cluster's TLS and SASL are in `kafka_config`.
+    """
 
     url: str = ""
     workers: int = 16
@@ -70,11 +76,19 @@ class Delivery:
     queue_bytes: int = 64 << 20
     ca_file: Path = Path("/etc/tls/logger/service-ca.crt")
     tls_skip_verify: bool = False
+    kafka_config: Path | None = None
+
+    @property
+    def in_flight(self) -> int:
+        """Events on their way at once: a connection carries one over HTTP, a batch of Kafka's carries many."""
+        return max(self.workers, _KAFKA_IN_FLIGHT) if is_kafka_url(self.url) else self.workers
 
 
 @dataclass(frozen=True, slots=True)
 class LoggerSettings:
-    """All of them. `grace_s` is how long SIGTERM may take; `readiness_probe` is Kubernetes' JSON, or empty."""
+    """All of them. `grace_s` is how long SIGTERM may take, and `quiet_s` the part of it in which connections are still
+    taken; `readiness_probe` is Kubernetes' JSON, or empty.
+    """
 
     listen: Listen
     upstream: Upstream
@@ -82,4 +96,5 @@ class LoggerSettings:
     identity: Identity
     delivery: Delivery
     grace_s: float = 25.0
+    quiet_s: float = 0.0
     readiness_probe: str = ""

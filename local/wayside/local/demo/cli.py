@@ -7,25 +7,40 @@ import argparse
 import asyncio
 import logging
 import signal
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from rich.console import Console
+
 from wayside.eventing.command import Parser, parse_arguments, parse_port, run_command
+from wayside.eventing.http.client import Url
+from wayside.eventing.kafka.address import parse_servers
+from wayside.local.demo.alone import prepare_alone, send_for_ever
+from wayside.local.demo.faults import NotRecovered
 from wayside.local.demo.prepare import WELL_KNOWN_PORTS, DemoSettings
 from wayside.local.demo.run import repository, run_demo
+from wayside.local.readings import NotReadable
+from wayside.sinks.elasticsearch.settings import ElasticsearchSettings
 
 INTERRUPTED = 130
+_ELASTICSEARCH = ("USER", "PASSWORD", "API_KEY", "CA_FILE")
 
 
 @dataclass(frozen=True, slots=True)
 class DemoCommand:
-    """What to run; `once` ends after the summary. `started_s` (epoch) is when the person gave the command."""
+    """What to run; `once` ends after the summary. `started_s` (epoch) is when the person gave the command.
+
+    `only` names the one part to run: `prepare`, or `traffic` to the logger at `target`; empty for the whole demo.
+    """
 
     demo: DemoSettings
     once: bool
     started_s: float
+    only: str = ""
+    target: str = ""
 
 
 def parse(argv: Sequence[str], environ: Mapping[str, str]) -> DemoCommand:
@@ -34,10 +49,28 @@ def parse(argv: Sequence[str], environ: Mapping[str, str]) -> DemoCommand:
     ports = dict(WELL_KNOWN_PORTS)
     if arguments.base_port:
         ports = {name: arguments.base_port + 2 * number for number, name in enumerate(WELL_KNOWN_PORTS)}
-    checkout = repository()
-    state = arguments.state or checkout / ".state" / "demo"
-    settings = DemoSettings(state.resolve(), checkout, ports, seed=arguments.seed)
-    return DemoCommand(settings, arguments.once, float(environ.get("WAYSIDE_DEMO_STARTED") or time.time()))
+    checkout = Path() if arguments.only else repository()
+    state = (arguments.state or checkout / ".state" / "demo").resolve()
+    settings = DemoSettings(
+        state=state,
+        repository=checkout,
+        ports=ports,
+        seed=arguments.seed,
+        kafka=parse_servers(arguments.kafka) if arguments.kafka else "",
+        kafka_config=arguments.kafka_config,
+        elasticsearch=_elasticsearch(arguments.elasticsearch, environ),
+    )
+    started_s = float(environ.get("WAYSIDE_DEMO_STARTED") or time.time())
+    target = Url.parse(arguments.target).text
+    return DemoCommand(settings, arguments.once, started_s, arguments.only, target)
+
+
+def _elasticsearch(url: str, environ: Mapping[str, str]) -> ElasticsearchSettings | None:
+    """As the sink's process will see it, which is given the same environment."""
+    if not url:
+        return None
+    user, password, key, ca_file = (environ.get(f"WAYSIDE_SINK_{name}") for name in _ELASTICSEARCH)
+    return ElasticsearchSettings(url, "wayside", Path(ca_file) if ca_file else None, user, password, key)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -48,6 +81,13 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--base-port", type=parse_port, default=0, metavar="PORT", help="use the ports from here on, not the usual ones"
     )
+    add("--kafka", default="", metavar="HOST:PORT", help="let events travel over this Kafka, not the embedded broker")
+    add("--kafka-config", type=Path, metavar="FILE", help="librdkafka's settings (SASL, TLS), as key=value lines")
+    add("--elasticsearch", default="", metavar="URL", help="keep records here too, and compare them at the end")
+    add(
+        "--only", default="", choices=["prepare", "traffic"], help="one part alone: fit the detectors, or send for ever"
+    )
+    add("--target", default="http://127.0.0.1:9081", metavar="URL", help="the logger that --only traffic sends to")
     add("--seed", type=int, default=20261121, help="of every random draw (default: 20261121)")
     return parser
 
@@ -55,7 +95,7 @@ def _parser() -> argparse.ArgumentParser:
 async def serve(command: DemoCommand) -> int:
     """Run to the end, or until SIGINT or SIGTERM; returns the exit status."""
     logging.getLogger("wayside").setLevel(logging.ERROR)  # the processes have logs of their own
-    run = asyncio.ensure_future(run_demo(command.demo, command.once, command.started_s))
+    run = asyncio.ensure_future(_run(command))
     for number in (signal.SIGINT, signal.SIGTERM):
         # the first alone: a second would cut short the stop of every process
         asyncio.get_running_loop().add_signal_handler(number, lambda: run.cancelling() or run.cancel())
@@ -63,6 +103,25 @@ async def serve(command: DemoCommand) -> int:
         return await run
     except asyncio.CancelledError:
         return INTERRUPTED
+
+
+async def _run(command: DemoCommand) -> int:
+    if command.only == "prepare":
+        return await prepare_alone(command.demo, Console())
+    if command.only == "traffic":
+        return await send_for_ever(command.demo, command.target, Console())
+    failure: BaseException
+    try:
+        return await run_demo(command.demo, command.once, command.started_s)
+    except* (NotRecovered, NotReadable) as group:  # the traffic and the faults run side by side
+        failure = _first(group)
+    print(f"wayside demo: {failure}", file=sys.stderr)
+    return 1
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    inner = group.exceptions[0]
+    return _first(inner) if isinstance(inner, BaseExceptionGroup) else inner
 
 
 def main(argv: Sequence[str], environ: Mapping[str, str]) -> int:

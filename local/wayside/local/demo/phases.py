@@ -4,7 +4,7 @@ Invariant: phases are data. How long one lasts is given in rows, so that every p
 rate; at 180 rows/s the whole script takes about 85 s.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -59,11 +59,15 @@ PHASES: Sequence[Phase] = (
     Phase("again", "Ordinary digits again", Kind.ORDINARY, 12 * WINDOW_ROWS, Stream.ordinary),
     Phase("fault", "Ordinary digits while things break", Kind.FAULT, 18 * WINDOW_ROWS, Stream.ordinary),
 )
-FAULTS: Sequence[Step] = (
-    Step(Action.HANG, "broker", pause_s=2.0, lasts_s=5.0),
-    Step(Action.KILL, "broker", pause_s=3.0),
-    Step(Action.KILL, "outlier", pause_s=2.0),
-)
+
+
+def faults_of(names: Collection[str]) -> Sequence[Step]:
+    """What is broken in the last phase, given the processes that run: the broker, or where Kafka is not ours to break,
+    the drift detector; then the outlier detector, and the sink to Elasticsearch where there is one.
+    """
+    first = "broker" if "broker" in names else "drift"
+    steps = [Step(Action.HANG, first, pause_s=2.0, lasts_s=5.0), Step(Action.KILL, first, pause_s=3.0)]
+    return [*steps, *(Step(Action.KILL, name, 2.0) for name in ("outlier", "elasticsearch") if name in names)]
 
 
 def total_rows(phases: Sequence[Phase] = PHASES) -> int:

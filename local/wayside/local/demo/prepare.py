@@ -7,29 +7,33 @@ same `wayside fit` that a user calls.
 import asyncio
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 
 from wayside.eventing.errors import ConfigurationError
-from wayside.local.composition import LOOPBACK, Composition, Process, compose, processes
+from wayside.local.composition import LOOPBACK, Composition, compose
 from wayside.local.demo.digits import Population
+from wayside.local.processes import Process, processes
 from wayside.local.supervisor import WAYSIDE
+from wayside.sinks.elasticsearch.settings import ElasticsearchSettings
 
 SERVICE = "digits"
 OUTLIER, DRIFT = "outlier", "drift"
 _MARK = ".wayside-demo"
 WELL_KNOWN_PORTS = {"model": 8080, "logger": 9081, "broker": 8610, OUTLIER: 8620, DRIFT: 8630}
-WELL_KNOWN_PORTS |= {"records": 8640, "prometheus": 8650, "page": 8600}
+WELL_KNOWN_PORTS |= {"records": 8640, "prometheus": 8650, "page": 8600, "elasticsearch": 8660}
 
 
 @dataclass(frozen=True, slots=True)
 class DemoSettings:
     """What a run of the demo is made of. `ports` maps a service to its port; its admin port is the next one.
 
-    `alpha` is the false-alarm rate asked for, of a row and of a window; the counts are rows.
+    `alpha` is the false-alarm rate asked for, of a row and of a window; the counts are rows. `kafka` (servers) takes
+    the embedded broker's place, and `elasticsearch` keeps records too, where they are given.
     """
 
     state: Path
@@ -41,15 +45,24 @@ class DemoSettings:
     training_rows: int = 4_000
     outlier_rows: int = 10_000
     reference_rows: int = 20_000
+    # topics, groups and indices of a run are its own, since its counts must balance
+    run_prefix: str = field(default_factory=lambda: f"wayside-demo-{uuid4().hex[:8]}")
+    kafka: str = ""
+    kafka_config: Path | None = None
+    elasticsearch: ElasticsearchSettings | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A demo that can start: the composition, the model server's process, and the population its traffic draws from."""
+    """A demo that can start: the composition, the model server's process, and the population its traffic draws from.
+
+    `elsewhere` is where this run's records are kept besides the embedded store.
+    """
 
     composition: Composition
     model: Process
     population: Population
+    elsewhere: ElasticsearchSettings | None = None
 
     def processes(self) -> list[Process]:
         """Every process in the order of start: the model server first, so that it is stopped last."""
@@ -65,13 +78,23 @@ def model_environment(repository: Path) -> Path:
 
 
 async def prepare(settings: DemoSettings) -> Prepared:
-    """Draw rows, fit both detectors side by side, and return what to start. The state of an earlier run is removed."""
+    """Fit the detectors and return what to start. The state of an earlier run is removed."""
     model_python = model_environment(settings.repository)
+    population = await fit_detectors(settings)
+    elsewhere = settings.elasticsearch
+    if elsewhere is not None:
+        elsewhere = replace(elsewhere, index_prefix=settings.run_prefix)
+    composition = compose(_document(settings), Path(), "wayside demo")
+    return Prepared(composition, _model(settings, model_python), population, elsewhere)
+
+
+async def fit_detectors(settings: DemoSettings) -> Population:
+    """Draw rows into the emptied state folder, and fit both detectors side by side."""
     await asyncio.to_thread(empty_state, settings.state)
     population = Population.load(settings.seed)
     await asyncio.to_thread(_draw_rows, settings, population)
     await asyncio.gather(_fit("knn", OUTLIER, settings), _fit("ks", DRIFT, settings))
-    return Prepared(compose(_document(settings), Path(), "wayside demo"), _model(settings, model_python), population)
+    return population
 
 
 def empty_state(state: Path) -> None:
@@ -80,7 +103,7 @@ def empty_state(state: Path) -> None:
     if state.exists() and not mark.exists() and any(state.iterdir()):
         raise ConfigurationError(f"{state} holds files that no demo wrote; name an empty folder with --state")
     shutil.rmtree(state, ignore_errors=True)
-    state.mkdir(parents=True)
+    state.mkdir(parents=True, exist_ok=True)  # what is a volume's root stays
     mark.touch()
 
 
@@ -119,7 +142,19 @@ def _document(settings: DemoSettings) -> Mapping[str, Any]:
         "page_port": ports["page"],
         "ledger": settings.state / "ledger.sqlite",
         **listeners,
+        **_services(settings),
     }
+
+
+def _services(settings: DemoSettings) -> Mapping[str, Any]:
+    """Kafka and Elasticsearch, where they are given."""
+    prefix, services = settings.run_prefix, dict[str, Any]()
+    if settings.kafka:
+        services["kafka"] = {"servers": settings.kafka, "prefix": prefix, "config": settings.kafka_config}
+    if settings.elasticsearch:
+        port = _listener(settings.ports["elasticsearch"])
+        services["elasticsearch"] = {"url": settings.elasticsearch.url, "index_prefix": prefix, **port}
+    return services
 
 
 def _listener(port: int) -> dict[str, int]:

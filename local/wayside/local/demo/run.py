@@ -25,7 +25,7 @@ from wayside.local.demo.expectations import Promise, Seen, see
 from wayside.local.demo.facts import PhaseFacts, read_facts
 from wayside.local.demo.faults import Saboteur
 from wayside.local.demo.ledger import Answer, Ledger, LedgerReader
-from wayside.local.demo.phases import FAULTS, PHASES, Kind, Phase
+from wayside.local.demo.phases import PHASES, Kind, Phase, faults_of
 from wayside.local.demo.prepare import DRIFT, OUTLIER, DemoSettings, Prepared, prepare
 from wayside.local.demo.summary import summarise
 from wayside.local.demo.traffic import Load, Targets, Traffic
@@ -102,7 +102,7 @@ class Demo:
         ledger_file = self.prepared.composition.ledger
         assert ledger_file is not None, "the demo's composition names a ledger"
         self._ledger, self._http = Ledger(ledger_file), HttpClient()
-        self.readings = Readings(self.prepared.composition, DRIFT, self._settings.window_rows)
+        self.readings = Readings(self.prepared.composition, DRIFT, self._settings.window_rows, self.prepared.elsewhere)
         await self._ledger.start()
         for close in (self._ledger.stop, self._http.close, self.readings.close):
             self._stack.push_async_callback(close)
@@ -133,7 +133,8 @@ class Demo:
         bar = bars.add_task(title, total=phase.rows)
         before = await self.readings.dropped()
         await self._ledger.begin_phase(phase.name, phase.title, phase.kind.value)
-        faults = FAULTS if phase.kind is Kind.FAULT else ()
+        names = [process.name for process in self.prepared.processes()]
+        faults = faults_of(names) if phase.kind is Kind.FAULT else ()
 
         def on_answer(answer: Answer) -> None:
             if answer.route.value == "through":

@@ -58,7 +58,14 @@ def _balance_lines(balance: Balance) -> list[RenderableType]:
     )
     apart = f"apart: {balance.duplicates:,} duplicates, {balance.conflicts:,} conflicts, {balance.dropped:,} dropped"
     differences = [_mark(False, difference) for difference in balance.differences()]
-    return [_mark(balance.holds, equation), Text(apart), *differences]
+    return [_mark(balance.holds, equation), Text(apart), *_replica_lines(balance), *differences]
+
+
+def _replica_lines(balance: Balance) -> list[RenderableType]:
+    return [
+        _mark(replica.equal, f"{replica.name}: {replica.records:,} records, compared with the embedded store's")
+        for replica in balance.replicas
+    ]
 
 
 def _trigger_table(balance: Balance) -> Table:
@@ -67,5 +74,6 @@ def _trigger_table(balance: Balance) -> Table:
         table.add_column(column, justify="left" if column in ("trigger", "") else "right")
     for trigger in balance.triggers:
         counts = (trigger.matched, trigger.delivered, trigger.dead_lettered, trigger.waiting, trigger.attempts)
-        table.add_row(trigger.name, *(f"{count:,}" for count in counts), _mark(trigger.balances, ""))
+        shown = ("-" if count is None else f"{count:,}" for count in counts)
+        table.add_row(trigger.name, *shown, _mark(trigger.balances, ""))
     return table

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from time import perf_counter
+from typing import Protocol
 from uuid import uuid4
 
 import numpy as np
@@ -21,7 +22,7 @@ from numpy.typing import NDArray
 
 from wayside.eventing.http.client import HttpClient, Unreachable, Url
 from wayside.local.demo.digits import FEATURES, Draw, Population, Stream
-from wayside.local.demo.ledger import NO_ANSWER, Answer, Ledger, Route
+from wayside.local.demo.ledger import NO_ANSWER, Answer, Route
 
 Progress = Callable[[Answer], None]
 JSON = (b"content-type", b"application/json")
@@ -46,15 +47,18 @@ class Load:
 
 @dataclass(frozen=True, slots=True)
 class Targets:
-    """Where the model answers: by way of the logger, and alone. Base URLs without a path; `model` is its name."""
+    """Where the model answers: by way of the logger, and alone. Base URLs without a path; `model` is its name.
+
+    Without `direct` nothing is sent beside the logger.
+    """
 
     through: str
-    direct: str
+    direct: str = ""
     model: str = "digits"
 
     def url(self, route: Route, protocol: str) -> Url:
         """The URL of one route in protocol 'v1' or 'v2'. Raises `ConfigurationError` for a bad base."""
-        base = (self.through if route is Route.THROUGH else self.direct).rstrip("/")
+        base = (self.direct or self.through if route is Route.DIRECT else self.through).rstrip("/")
         path = f"v1/models/{self.model}:predict" if protocol == "v1" else f"v2/models/{self.model}/infer"
         return Url.parse(f"{base}/{path}")
 
@@ -71,13 +75,24 @@ def _dump(value: object) -> bytes:
     return json.dumps(value, separators=(",", ":")).encode()
 
 
+class Books(Protocol):
+    """Where answers are written down: the demo's ledger."""
+
+    def now(self) -> float:
+        """Seconds since the epoch."""
+
+    def record(self, answer: Answer) -> None:
+        """Keep one answer; never waits."""
+
+
 class Traffic:
-    """The client of one demo. The caller starts and stops the ledger, and closes the HTTP client."""
+    """The client of one demo. The caller starts and stops the books, and closes the HTTP client."""
 
     def __init__(
-        self, http: HttpClient, targets: Targets, ledger: Ledger, population: Population, load: Load | None = None
+        self, http: HttpClient, targets: Targets, ledger: Books, population: Population, load: Load | None = None
     ) -> None:
         self._http = http
+        self._beside = bool(targets.direct)
         self._ledger = ledger
         self._population = population
         self.load = load or Load()
@@ -102,7 +117,8 @@ class Traffic:
         await asyncio.gather(through.prepare(), direct.prepare())
         over = asyncio.Event()
         async with asyncio.TaskGroup() as group:
-            group.create_task(direct.drive(self.load.direct_per_s, over.is_set))
+            if self._beside:
+                group.create_task(direct.drive(self.load.direct_per_s, over.is_set))
             await through.drive(self.load.through_per_s, may_end, rows)
             over.set()
 

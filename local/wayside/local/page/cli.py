@@ -14,8 +14,13 @@ from prometheus_client import CollectorRegistry
 from wayside.detectors.server import AppServer
 from wayside.eventing.clock import SystemClock
 from wayside.eventing.command import Parser, parse_arguments, parse_port, run_command, run_until_signalled
+from wayside.eventing.errors import ConfigurationError
 from wayside.eventing.http.client import Url
+from wayside.eventing.kafka.address import parse_address
+from wayside.eventing.kafka.config import load_config
+from wayside.eventing.kafka.subscription import Subscription
 from wayside.eventing.sink import Lifecycle
+from wayside.local.carriers import KafkaCarrier
 from wayside.local.page.app import make_app
 from wayside.local.page.files import Files
 from wayside.local.page.sources import AdminPorts, AdminReader
@@ -41,13 +46,17 @@ def parse(argv: Sequence[str], environ: Mapping[str, str]) -> PageSettings:
     """Raises `ConfigurationError`."""
     arguments = parse_arguments(_parser(), argv, environ, ENVIRONMENT)
     drift = _split(arguments.drift_admin)
+    kafka = _kafka(arguments.subscription, arguments.kafka_config)
     return PageSettings(
         host=arguments.host,
         port=arguments.port,
         records=arguments.records,
         ledger=arguments.ledger,
         admin=AdminPorts(
-            logger=_url(arguments.logger_admin), broker=_url(arguments.broker_admin), drift=tuple(map(Url.parse, drift))
+            logger=_url(arguments.logger_admin),
+            broker=_url(arguments.broker_admin),
+            drift=tuple(map(Url.parse, drift)),
+            kafka=kafka,
         ),
         allowed_hosts=_split(arguments.allow_host),
     )
@@ -62,6 +71,19 @@ def _url(text: str | None) -> Url | None:
     return Url.parse(text) if text else None
 
 
+def _kafka(subscriptions: Sequence[str], config: Path | None) -> KafkaCarrier | None:
+    """Each subscription is GROUP=kafka://servers/topic,topic."""
+    if not subscriptions:
+        return None
+    parsed = []
+    for text in subscriptions:
+        group, _, address = text.partition("=")
+        if not group or not address:
+            raise ConfigurationError(f"--subscription {text!r}: give GROUP=kafka://host:9092/topic")
+        parsed.append(Subscription(parse_address(address), group))
+    return KafkaCarrier(parsed, load_config(config))
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = Parser(prog="wayside page", description="Serve the page on which people see the whole loop.")
     add = parser.add_argument
@@ -70,6 +92,14 @@ def _parser() -> argparse.ArgumentParser:
     add("--records", type=Path, metavar="FILE", help="the record store that 'wayside sink records' keeps")
     add("--logger-admin", metavar="URL", help="the logger's admin port, such as http://127.0.0.1:9082")
     add("--broker-admin", metavar="URL", help="the broker's admin port, such as http://127.0.0.1:8611")
+    add(
+        "--subscription",
+        metavar="GROUP=URL",
+        action="append",
+        default=[],
+        help="with Kafka, in the broker's place: a group and its topics, kafka://host:9092/topic; may be repeated",
+    )
+    add("--kafka-config", type=Path, metavar="FILE", help="librdkafka's settings, as key=value lines")
     add("--drift-admin", metavar="URL", action="append", default=[], help="a detector's admin port; may be repeated")
     add("--ledger", type=Path, metavar="FILE", help="the demo's ledger: its phases, faults and the client's latency")
     add(

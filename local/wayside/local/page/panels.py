@@ -13,12 +13,13 @@ from urllib.parse import unquote
 from wayside.eventing.clock import parse_time
 from wayside.eventing.errors import MalformedEvent
 from wayside.local.balance import Balance
+from wayside.local.carriers import Carried
 from wayside.local.demo.ledger import Fault, PhaseRow
 from wayside.local.page.cards import Json, card, clip
 from wayside.local.page.files import LedgerReading, RecordsReading
 from wayside.local.page.latency import Line, Point, rates
 from wayside.local.page.rates import Measured, detectors, judge, measured
-from wayside.local.page.sources import BrokerReading, DriftReading, LoggerReading, Reading
+from wayside.local.page.sources import DriftReading, LoggerReading, Reading
 from wayside.sinks.records import Alert, DetectorRate, RecordCounts, WindowRow
 
 T = TypeVar("T")
@@ -31,7 +32,7 @@ class Readings:
 
     now_s: float
     logger: Reading[LoggerReading]
-    broker: Reading[BrokerReading]
+    broker: Reading[Carried]
     drift: Reading[DriftReading]
     records: Reading[RecordsReading]
     ledger: Reading[LedgerReading]
@@ -171,7 +172,7 @@ def traffic(readings: Readings, points: Sequence[Point], width_s: float, recent:
     }
 
 
-def broker(reading: Reading[BrokerReading]) -> Json:
+def broker(reading: Reading[Carried]) -> Json:
     """Deliveries of each trigger."""
     if reading.value is None:
         return problem(reading)

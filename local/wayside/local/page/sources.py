@@ -13,7 +13,8 @@ from prometheus_client.samples import Sample
 
 from wayside.eventing.errors import WaysideError
 from wayside.eventing.http.client import HttpClient, Unreachable, Url
-from wayside.local.balance import TriggerCounts
+from wayside.eventing.sink import SinkUnavailable
+from wayside.local.carriers import Carried, KafkaCarrier
 from wayside.local.page.latency import Histogram
 
 T = TypeVar("T")
@@ -63,15 +64,6 @@ class LoggerReading:
 
 
 @dataclass(frozen=True, slots=True)
-class BrokerReading:
-    """The broker's `/triggers` view."""
-
-    triggers: tuple[TriggerCounts, ...]
-    duplicates: int
-    conflicts: int
-
-
-@dataclass(frozen=True, slots=True)
 class DriftReading:
     """What the window detectors' journals hold, summed; `keys` as `namespace/service/component/endpoint`."""
 
@@ -89,11 +81,12 @@ class DriftReading:
 
 @dataclass(frozen=True, slots=True)
 class AdminPorts:
-    """The base URLs to read; None or empty where the page was not told of one."""
+    """The base URLs to read; None or empty where the page was not told of one. `kafka` stands for the broker's."""
 
     logger: Url | None = None
     broker: Url | None = None
     drift: tuple[Url, ...] = field(default=())
+    kafka: KafkaCarrier | None = None
 
 
 class AdminReader:
@@ -113,13 +106,23 @@ class AdminReader:
         except ValueError as exc:
             raise Problem(f"the logger's metrics cannot be read: {exc}") from exc
 
-    async def broker(self) -> BrokerReading:
-        view = await self._view(self._told(self._ports.broker, "--broker-admin"), "/triggers")
+    async def carried(self) -> Carried:
+        """What the broker's triggers, or Kafka's consumer groups, were given."""
+        if self._ports.kafka is not None:
+            return await self._from_kafka(self._ports.kafka)
+        body = await self._get(self._told(self._ports.broker, "--broker-admin"), "/triggers")
         try:
-            triggers = tuple(TriggerCounts.of(trigger) for trigger in view["triggers"])
-            return BrokerReading(triggers, view["duplicates"], view["conflicts"])
+            return Carried.of_view(body)
+        except ValueError as exc:
+            raise Problem("the broker's /triggers answered with something other than JSON") from exc
         except (KeyError, TypeError) as exc:
             raise Problem(f"the broker's /triggers lacks {exc}") from exc
+
+    async def _from_kafka(self, kafka: KafkaCarrier) -> Carried:
+        try:
+            return await kafka.read()
+        except SinkUnavailable as exc:
+            raise Problem(f"not reachable: {exc}") from exc
 
     async def drift(self) -> DriftReading:
         """The sum over the detectors named; one that judges rows keeps no windows and adds nothing."""

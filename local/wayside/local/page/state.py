@@ -133,7 +133,7 @@ class LiveState:
 
     async def _read(self) -> Readings:
         broker, drift, records, ledger = await asyncio.gather(
-            attempt(self._admin.broker),
+            attempt(self._admin.carried),
             attempt(self._admin.drift),
             attempt(self.files.records),
             attempt(self.files.ledger),

@@ -1,0 +1,74 @@
+"""A detector of pulled events: the same outcomes as over HTTP, and nothing accepted before its verdict is."""
+
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from wayside.detectors.ingress import Answer
+from wayside.detectors.judging_sink import JudgingSink
+from wayside.detectors.metrics import DetectorMetrics
+from wayside.eventing.errors import MalformedEvent, QueueFull, WaysideError
+from wayside.eventing.event import CloudEvent
+from wayside.eventing.sink import EventRefused, MemorySink, SinkUnavailable
+from wayside.eventing.vocabulary import OUTLIER, REQUEST
+
+ASKED = CloudEvent("1", "/model", REQUEST, b"{}")
+SAID = CloudEvent("2", "/detector", OUTLIER, b"{}")
+Judge = Callable[[CloudEvent], Awaitable[Answer]]
+
+
+def answering(answer: Answer | WaysideError) -> Judge:
+    async def judge(event: CloudEvent) -> Answer:
+        if isinstance(answer, WaysideError):
+            raise answer
+        return answer
+
+    return judge
+
+
+def count(metrics: DetectorMetrics, outcome: str) -> float | None:
+    return metrics.registry.get_sample_value("wayside_detector_events_total", {"outcome": outcome})
+
+
+async def test_a_verdict_goes_on_before_the_event_is_accepted() -> None:
+    verdicts, metrics = MemorySink(failures=[SinkUnavailable("away")]), DetectorMetrics()
+    sink = JudgingSink(answering(Answer("scored", SAID)), metrics, verdicts)
+    with pytest.raises(SinkUnavailable, match="away"):
+        await sink.send(ASKED)
+    assert count(metrics, "scored") == 0
+    await sink.send(ASKED)
+    assert verdicts.events == [SAID]
+    assert count(metrics, "scored") == 1
+
+
+async def test_a_detector_with_an_outbox_needs_no_place_for_replies() -> None:
+    metrics = DetectorMetrics()
+    sink = JudgingSink(answering(Answer("duplicate")), metrics)
+    await sink.start()
+    await sink.send(ASKED)
+    await sink.stop()
+    assert count(metrics, "duplicate") == 1
+
+
+async def test_what_is_no_request_is_acknowledged_and_not_judged() -> None:
+    metrics = DetectorMetrics()
+    sink = JudgingSink(answering(MalformedEvent("never asked")), metrics)
+    await sink.send(SAID)
+    assert count(metrics, "ignored") == 1
+
+
+@pytest.mark.parametrize(
+    ("raised", "becomes", "outcome"),
+    [(MalformedEvent("ragged"), EventRefused, "malformed"), (QueueFull("full"), SinkUnavailable, "overloaded")],
+)
+async def test_what_cannot_be_judged_is_refused_or_waits(
+    raised: WaysideError, becomes: type[WaysideError], outcome: str
+) -> None:
+    metrics, verdicts = DetectorMetrics(), MemorySink()
+    sink = JudgingSink(answering(raised), metrics, verdicts)
+    await sink.start()
+    with pytest.raises(becomes, match=str(raised)):
+        await sink.send(ASKED)
+    assert count(metrics, outcome) == 1
+    await sink.stop()
+    assert verdicts.running is False
