@@ -1,0 +1,204 @@
+"""The dashboard's rows of the way that events take: serving, capture, and the carriers.
+
+Invariant: every series that is read here is one that a Wayside process exposes; tests/monitoring runs every query
+against a real Prometheus.
+"""
+
+from dashboard_panels import Limits, Panel, Query, Row, Unit
+from dashboard_queries import OF_SERVICES, fill_share, quantile, rate
+
+_QUEUE = "wayside_logger_queue"
+_KAFKA_ONLY = "Empty unless a process reads from Kafka."
+_BROKER_ONLY = "Empty unless the embedded broker carries the events."
+
+_TOTAL = f"sum(rate(wayside_logger_responses_total{{{OF_SERVICES}}}[$__rate_interval]))"
+_ERRORS = f'sum(rate(wayside_logger_responses_total{{{OF_SERVICES},code=~"5.."}}[$__rate_interval]))'
+SERVING = Row(
+    "Traffic and serving",
+    [
+        Panel(
+            "Responses by code",
+            "What clients were answered through the logger. 502 and 504 are the logger's own words for a model"
+            " server that cannot be reached: look at the model server first.",
+            Unit.REQUESTS,
+            [Query(rate("wayside_logger_responses_total", "code", OF_SERVICES), "{{code}}")],
+        ),
+        Panel(
+            "Share of answers that are 5xx",
+            "Above 1 % look at the model server's log; the logger passes answers on as they are.",
+            Unit.SHARE,
+            [Query(f"({_ERRORS} or vector(0)) / {_TOTAL}", "5xx")],
+            Limits(yellow=0.001, red=0.01),
+        ),
+        Panel(
+            "Latency",
+            "From a request's arrival at the logger to the end of its response, and the model server's part of it."
+            " Where the two lines part, clients are slow to send or to read, or the logger lacks CPU.",
+            Unit.SECONDS,
+            [
+                Query(quantile(0.5, "wayside_logger_request_seconds", labels=OF_SERVICES), "p50 of requests"),
+                Query(quantile(0.99, "wayside_logger_request_seconds", labels=OF_SERVICES), "p99 of requests"),
+                Query(quantile(0.99, "wayside_logger_upstream_seconds", labels=OF_SERVICES), "p99 of the model server"),
+            ],
+        ),
+    ],
+)
+
+
+CAPTURE = Row(
+    "Capture",
+    [
+        Panel(
+            "Events captured and sent",
+            "Bodies that became events, and those that the carrier has accepted. The lines lie on each other unless"
+            " the carrier is slower than the traffic: then see the queue.",
+            Unit.EVENTS,
+            [
+                Query(rate("wayside_logger_events_captured_total", "kind", OF_SERVICES), "{{kind}}s captured"),
+                Query(rate("wayside_logger_events_sent_total", "kind", OF_SERVICES), "{{kind}}s sent"),
+            ],
+            width=6,
+        ),
+        Panel(
+            "Events dropped by reason",
+            "Lost to monitoring; clients notice nothing. queue_full: the carrier was away or too slow for longer"
+            " than the queue holds. too_large: raise the logger's body limit. refused: the carrier's log says why."
+            " shutdown: the grace was too short to flush.",
+            Unit.EVENTS,
+            [Query(rate("wayside_logger_events_dropped_total", "reason", OF_SERVICES), "{{reason}}")],
+            Limits(red=0.001),
+            width=6,
+        ),
+        Panel(
+            "Logger queue, share in use",
+            "How much of an outage of the carrier is still bearable. At 100 % events are dropped: mend the carrier,"
+            " or give the queue more room.",
+            Unit.SHARE,
+            [
+                Query(
+                    fill_share(f"{_QUEUE}_bytes", f"{_QUEUE}_limit_bytes", "instance", OF_SERVICES),
+                    "bytes {{instance}}",
+                ),
+                Query(
+                    fill_share(f"{_QUEUE}_events", f"{_QUEUE}_limit_events", "instance", OF_SERVICES),
+                    "events {{instance}}",
+                ),
+            ],
+            Limits(yellow=0.5, red=0.9),
+            width=6,
+        ),
+        Panel(
+            "Posts to the carrier by outcome",
+            "unavailable: tried again until it works; nothing is lost while the queue has room. refused: dropped.",
+            Unit.EVENTS,
+            [Query(rate("wayside_logger_send_attempts_total", "outcome", OF_SERVICES), "{{outcome}}")],
+            width=6,
+        ),
+    ],
+)
+
+
+_PER_TRIGGER = "namespace, broker, trigger"
+_DEAD = f"sum by ({_PER_TRIGGER}) (increase(wayside_broker_trigger_dead_lettered_total[$__rate_interval]))"
+BROKER = Row(
+    "Carrier: the embedded broker",
+    [
+        Panel(
+            "Events that arrive, by outcome",
+            "duplicate: delivered again, harmless. conflict: a known key with other bytes, kept apart. malformed:"
+            f" no CloudEvent. refused: the store is full, and the sender tries again. {_BROKER_ONLY}",
+            Unit.EVENTS,
+            [Query(rate("wayside_broker_events_total", "outcome"), "{{outcome}}")],
+        ),
+        Panel(
+            "Matched and delivered, by Trigger",
+            f"A delivered line below its matched one is a subscriber that falls behind: see what waits. {_BROKER_ONLY}",
+            Unit.EVENTS,
+            [
+                Query(rate("wayside_broker_trigger_matched_total", _PER_TRIGGER), "{{trigger}} matched"),
+                Query(rate("wayside_broker_trigger_delivered_total", _PER_TRIGGER), "{{trigger}} delivered"),
+            ],
+        ),
+        Panel(
+            "Deliveries waiting, by Trigger",
+            "Grows while a subscriber is away or too slow. Start it again, or run more of it where it keeps no"
+            f" state. {_BROKER_ONLY}",
+            Unit.COUNT,
+            [Query(f"sum by ({_PER_TRIGGER}) (wayside_broker_trigger_waiting)", "{{trigger}}")],
+        ),
+        Panel(
+            "Dead letters, by Trigger",
+            "Events that a subscriber refused, or did not take in all of its retries. The subscriber's log says"
+            f" why; the broker keeps them with the reason. {_BROKER_ONLY}",
+            Unit.COUNT,
+            [Query(_DEAD, "{{trigger}}")],
+            Limits(red=1),
+        ),
+        Panel(
+            "Attempts for each delivery",
+            f"1 where every first try works. Above it subscribers answer 5xx or not in time. {_BROKER_ONLY}",
+            Unit.COUNT,
+            [
+                Query(
+                    f"{rate('wayside_broker_trigger_attempts_total', _PER_TRIGGER)} /"
+                    f" {rate('wayside_broker_trigger_delivered_total', _PER_TRIGGER)}",
+                    "{{trigger}}",
+                )
+            ],
+            Limits(yellow=1.5),
+        ),
+        Panel(
+            "Broker store, share in use",
+            "At 100 % the broker refuses events and senders wait. Find the Trigger that waits, or give the store"
+            f" more room. {_BROKER_ONLY}",
+            Unit.SHARE,
+            [
+                Query(
+                    fill_share("wayside_broker_store_bytes", "wayside_broker_store_limit_bytes", "instance"),
+                    "{{instance}}",
+                )
+            ],
+            Limits(yellow=0.7, red=0.9),
+        ),
+    ],
+)
+
+
+KAFKA = Row(
+    "Carrier: Kafka",
+    [
+        Panel(
+            "Events read, by outcome",
+            "What became of messages that were read. Dead letters lie in the topic <group>.dead-letters with the"
+            f" reason. {_KAFKA_ONLY}",
+            Unit.EVENTS,
+            [Query(rate("wayside_source_events_total", "job, outcome"), "{{job}} {{outcome}}")],
+            width=6,
+        ),
+        Panel(
+            "Lag, by topic",
+            "Messages behind the topic's end. Steady growth: the process is too slow, run more of it (no more than"
+            f" the topic has partitions). {_KAFKA_ONLY}",
+            Unit.COUNT,
+            [Query("sum by (job, topic) (wayside_source_lag)", "{{job}} {{topic}}")],
+            width=6,
+        ),
+        Panel(
+            "Retries",
+            "Events that the next stage could not take at once; they are tried again and hold up their partition."
+            f" Look at what the process writes to. {_KAFKA_ONLY}",
+            Unit.EVENTS,
+            [Query(rate("wayside_source_retries_total", "job"), "{{job}}")],
+            Limits(yellow=0.1),
+            width=6,
+        ),
+        Panel(
+            "Events in flight",
+            "Read and not yet accepted by the next stage; bounded. At its bound for long, the next stage is what is"
+            f" slow. {_KAFKA_ONLY}",
+            Unit.COUNT,
+            [Query("sum by (job) (wayside_source_in_flight)", "{{job}}")],
+            width=6,
+        ),
+    ],
+)
