@@ -214,6 +214,30 @@ def test_settings_come_from_flags_or_the_environment() -> None:
     assert (settings.host, settings.admin_port) == ("127.0.0.1", 8621)
 
 
+def test_kafka_takes_the_place_of_the_event_port() -> None:
+    source = ["--artifact", "a", "--source", "kafka://host/events", "--sink-url", "kafka://host/verdicts"]
+    settings = cli.parse([*source, "--name", "fraud"], {"WAYSIDE_DETECT_WAIT": "5s"})
+    assert settings.pull is not None
+    assert (settings.pull.subscription.group, settings.pull.subscription.wait_s) == ("wayside-fraud", 5.0)
+    settings = cli.parse([*source, "--group", "mine"], {})
+    assert settings.pull is not None
+    assert settings.pull.subscription.group == "mine"
+
+
+@pytest.mark.parametrize(
+    ("flags", "reason"),
+    [
+        (["--source", "kafka://host/events", "--sink-url", "kafka://host/v"], "needs --name or --group"),
+        (["--source", "kafka://host/events", "--name", "fraud"], "needs --sink-url"),
+        (["--source", "kafka://host/", "--name", "fraud", "--sink-url", "kafka://host/v"], "names no topic"),
+        (["--sink-url", "kafka://host/one,two"], "sent to one topic"),
+    ],
+)
+def test_what_kafka_lacks_is_said(flags: list[str], reason: str) -> None:
+    with pytest.raises(ConfigurationError, match=reason):
+        cli.parse(["--artifact", "a", *flags], {})
+
+
 def test_adserver_arguments_are_translated(knn_folder: Path, ks_folder: Path) -> None:
     settings = adserver.parse(
         f"--http_port 9000 --protocol tensorflow.http --storage_uri file://{knn_folder}"

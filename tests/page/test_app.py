@@ -14,6 +14,9 @@ from prometheus_client import CollectorRegistry
 from wayside.eventing.http.admin import AdminServer
 from wayside.eventing.http.client import HttpClient, Url
 from wayside.eventing.http.message import Headers, Response
+from wayside.eventing.kafka.address import parse_address
+from wayside.eventing.kafka.subscription import Subscription
+from wayside.local.carriers import KafkaCarrier
 from wayside.local.demo.ledger import Answer, Route
 from wayside.local.page.app import CONTENT_SECURITY_POLICY, STATIC
 from wayside.local.page.sources import AdminPorts
@@ -115,6 +118,14 @@ async def test_sources_that_are_down_take_only_their_own_panels_down(tmp_path: P
     assert "not reachable: http://127.0.0.1:9" in shown["broker"]["problem"]
     assert shown["headline"]["state"] == "quiet"
     assert len(shown["drift"]["series"][0]["windows"]) == 1
+
+
+async def test_a_kafka_that_is_down_takes_only_its_own_panel_down(tmp_path: Path) -> None:
+    carrier = KafkaCarrier([Subscription(parse_address("kafka://127.0.0.1:9/events"), "group")], {})
+    async with open_loop(tmp_path), open_page(AdminPorts(kafka=carrier), tmp_path / "records.sqlite") as server:
+        shown = await state(f"http://127.0.0.1:{server.port}")
+    assert "cannot read group group at 127.0.0.1:9" in shown["broker"]["problem"]
+    assert "problem" not in shown["flagged"]
 
 
 async def test_a_store_that_appears_late_is_found(tmp_path: Path) -> None:

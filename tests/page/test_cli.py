@@ -33,8 +33,22 @@ def test_everything_may_come_from_the_environment_or_be_left_out() -> None:
     assert cli.parse([], {}).port == 8600
 
 
+def test_groups_of_kafka_stand_in_the_brokers_place() -> None:
+    settings = cli.parse(["--subscription", "g=kafka://host/a,b", "--subscription", "h=kafka://host/a"], {})
+    assert settings.admin.kafka is not None
+
+
 @pytest.mark.parametrize(
-    "argv", [["--port", "many"], ["--logger-admin", "127.0.0.1:9082"], ["--drift-admin", "x"], ["--colour", "red"]]
+    "argv",
+    [
+        ["--port", "many"],
+        ["--logger-admin", "127.0.0.1:9082"],
+        ["--drift-admin", "x"],
+        ["--colour", "red"],
+        ["--subscription", "kafka://host/topic"],
+        ["--subscription", "group=http://host/topic"],
+        ["--subscription", "gr/oup=kafka://host/topic"],
+    ],
 )
 def test_what_is_wrong_is_refused(argv: list[str]) -> None:
     with pytest.raises(ConfigurationError):

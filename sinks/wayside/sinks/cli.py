@@ -4,7 +4,6 @@ Invariant: the sink is open before events can come, and closes after the last of
 """
 
 import argparse
-import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -159,7 +158,6 @@ def _open(settings: SinkSettings, registry: CollectorRegistry) -> _Opened:
 def _open_elasticsearch(settings: ElasticsearchSettings, registry: CollectorRegistry) -> _Opened:
     from wayside.sinks.elasticsearch.sink import ElasticsearchSink  # needs the extra `elasticsearch`
 
-    logging.getLogger("elastic_transport").setLevel(logging.ERROR)  # a line a request else; what fails we say ourselves
     sink = ElasticsearchSink(settings, registry)
     return _Opened(sink, {"elasticsearch": sink.ready}, {})
 

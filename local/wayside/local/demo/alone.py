@@ -17,8 +17,6 @@ from wayside.local.demo.phases import PHASES
 from wayside.local.demo.prepare import DRIFT, OUTLIER, DemoSettings, fit_detectors
 from wayside.local.demo.traffic import Targets, Traffic
 
-_TELL_EVERY_S = 30.0
-
 
 async def prepare_alone(settings: DemoSettings, console: Console) -> int:
     """Draw the rows and fit the detectors into the state folder; returns 0."""
@@ -47,8 +45,9 @@ async def send_for_ever(settings: DemoSettings, target: str, console: Console) -
 class Tally:
     """Counts answers by status and tells them now and then; keeps nothing else, however long it runs."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, tell_every_s: float = 30.0) -> None:
         self._console = console
+        self._tell_every_s = tell_every_s
         self._statuses: Counter[int] = Counter()
         self._told_s = time.monotonic()
 
@@ -57,7 +56,7 @@ class Tally:
 
     def record(self, answer: Answer) -> None:
         self._statuses[answer.status] += 1
-        if time.monotonic() - self._told_s >= _TELL_EVERY_S:
+        if time.monotonic() - self._told_s >= self._tell_every_s:
             self._told_s = time.monotonic()
             told = ", ".join(f"{number:,} of {status or 'no answer'}" for status, number in self._statuses.items())
             self._console.print(f"answers: {told}", markup=False, highlight=False)

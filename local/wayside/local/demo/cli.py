@@ -18,10 +18,12 @@ from rich.console import Console
 from wayside.eventing.command import Parser, parse_arguments, parse_port, run_command
 from wayside.eventing.http.client import Url
 from wayside.eventing.kafka.address import parse_servers
+from wayside.eventing.kafka.options import parse_wait_s
 from wayside.local.demo.alone import prepare_alone, send_for_ever
 from wayside.local.demo.faults import NotRecovered
 from wayside.local.demo.prepare import WELL_KNOWN_PORTS, DemoSettings
 from wayside.local.demo.run import repository, run_demo
+from wayside.local.demo.services import wait_services
 from wayside.local.readings import NotReadable
 from wayside.sinks.elasticsearch.settings import ElasticsearchSettings
 
@@ -33,7 +35,8 @@ _ELASTICSEARCH = ("USER", "PASSWORD", "API_KEY", "CA_FILE")
 class DemoCommand:
     """What to run; `once` ends after the summary. `started_s` (epoch) is when the person gave the command.
 
-    `only` names the one part to run: `prepare`, or `traffic` to the logger at `target`; empty for the whole demo.
+    `only` names the one part to run: `prepare`, or `traffic` to the logger at `target`; empty for the whole demo, which
+    waits `wait_s` at most for services that it is given.
     """
 
     demo: DemoSettings
@@ -41,6 +44,7 @@ class DemoCommand:
     started_s: float
     only: str = ""
     target: str = ""
+    wait_s: float = 15.0
 
 
 def parse(argv: Sequence[str], environ: Mapping[str, str]) -> DemoCommand:
@@ -62,7 +66,7 @@ def parse(argv: Sequence[str], environ: Mapping[str, str]) -> DemoCommand:
     )
     started_s = float(environ.get("WAYSIDE_DEMO_STARTED") or time.time())
     target = Url.parse(arguments.target).text
-    return DemoCommand(settings, arguments.once, started_s, arguments.only, target)
+    return DemoCommand(settings, arguments.once, started_s, arguments.only, target, arguments.wait)
 
 
 def _elasticsearch(url: str, environ: Mapping[str, str]) -> ElasticsearchSettings | None:
@@ -84,6 +88,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--kafka", default="", metavar="HOST:PORT", help="let events travel over this Kafka, not the embedded broker")
     add("--kafka-config", type=Path, metavar="FILE", help="librdkafka's settings (SASL, TLS), as key=value lines")
     add("--elasticsearch", default="", metavar="URL", help="keep records here too, and compare them at the end")
+    add("--wait", type=parse_wait_s, default="15s", help="how long to wait for these two (default: 15s)")
     add(
         "--only", default="", choices=["prepare", "traffic"], help="one part alone: fit the detectors, or send for ever"
     )
@@ -94,7 +99,6 @@ def _parser() -> argparse.ArgumentParser:
 
 async def serve(command: DemoCommand) -> int:
     """Run to the end, or until SIGINT or SIGTERM; returns the exit status."""
-    logging.getLogger("wayside").setLevel(logging.ERROR)  # the processes have logs of their own
     run = asyncio.ensure_future(_run(command))
     for number in (signal.SIGINT, signal.SIGTERM):
         # the first alone: a second would cut short the stop of every process
@@ -110,6 +114,8 @@ async def _run(command: DemoCommand) -> int:
         return await prepare_alone(command.demo, Console())
     if command.only == "traffic":
         return await send_for_ever(command.demo, command.target, Console())
+    await wait_services(command.demo, command.wait_s)
+    logging.getLogger("wayside").setLevel(logging.ERROR)  # the processes have logs of their own
     failure: BaseException
     try:
         return await run_demo(command.demo, command.once, command.started_s)

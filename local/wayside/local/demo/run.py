@@ -182,6 +182,9 @@ class Demo:
     def show(self, report: Report) -> None:
         """The summary, and what to do next."""
         self._console.print(summarise(report.phases, report.balance, self._settings.alpha))
+        if self._settings.kafka or self._settings.elasticsearch:
+            left = f"\nThis run's topics, groups, indices and templates stay: {self._settings.run_prefix}-…"
+            self._console.print(left, highlight=False)
         self._console.print(
             "\nBefore your own model:  .venv/bin/wayside up --upstream http://127.0.0.1:8080", highlight=False
         )

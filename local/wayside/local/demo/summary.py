@@ -69,9 +69,10 @@ def _replica_lines(balance: Balance) -> list[RenderableType]:
 
 
 def _trigger_table(balance: Balance) -> Table:
-    table = Table(title="Triggers: matched = delivered + dead-lettered + waiting")
-    for column in ("trigger", "matched", "delivered", "dead-lettered", "waiting", "attempts", ""):
-        table.add_column(column, justify="left" if column in ("trigger", "") else "right")
+    kind = "consumer group" if all(trigger.attempts is None for trigger in balance.triggers) else "trigger"
+    table = Table(title=f"{kind.capitalize()}s: matched = delivered + dead-lettered + waiting")
+    for column in (kind, "matched", "delivered", "dead-lettered", "waiting", "attempts", ""):
+        table.add_column(column, justify="left" if column in (kind, "") else "right")
     for trigger in balance.triggers:
         counts = (trigger.matched, trigger.delivered, trigger.dead_lettered, trigger.waiting, trigger.attempts)
         shown = ("-" if count is None else f"{count:,}" for count in counts)

@@ -3,6 +3,7 @@
 Invariant: a call returns what was asked for or raises `CallFailed`; no error shows a credential.
 """
 
+import logging
 import ssl
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
@@ -36,6 +37,7 @@ class ElasticsearchClient:
 
     def __init__(self, settings: ElasticsearchSettings) -> None:
         """Raises `ConfigurationError` for a CA file that holds no certificates."""
+        logging.getLogger("elastic_transport").setLevel(logging.ERROR)  # else a line a request; we say what fails
         self.names = IndexNames(settings.index_prefix)
         self._url = settings.node_url
         own: dict[str, Any] = {}
