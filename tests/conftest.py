@@ -1,10 +1,13 @@
-"""What all tests share: the address of a real service, from the environment that `scripts/test --services` sets.
+"""What all tests share: the addresses of real services, which `scripts/test --services` gives, and promtool.
 
 Invariant: a test that needs a service is marked `services`, and where CI insists on services it never skips.
 """
 
 import os
+import shutil
+import subprocess
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -27,6 +30,25 @@ def service() -> Callable[[str], str]:
         return address
 
     return address_of
+
+
+@pytest.fixture(scope="session")
+def promtool() -> Callable[..., str]:
+    """`promtool(*arguments, text="")` returns what it printed; the test fails where promtool finds fault.
+
+    Skips where it is not installed, and fails there with WAYSIDE_TEST_REQUIRE_SERVICES=1.
+    """
+    program = shutil.which("promtool")
+    if program is None:
+        missing = pytest.fail if os.environ.get("WAYSIDE_TEST_REQUIRE_SERVICES") == "1" else pytest.skip
+        missing("no promtool: install Debian's package prometheus")
+
+    def run(*arguments: str | Path, text: str = "") -> str:
+        done = subprocess.run([program, *arguments], input=text, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout + done.stderr
+
+    return run
 
 
 @pytest.hookimpl(tryfirst=True)  # before `-m` selects by marks

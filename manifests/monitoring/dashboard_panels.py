@@ -29,7 +29,7 @@ class Unit(StrEnum):
     """Units by Grafana's names."""
 
     REQUESTS = "reqps"
-    EVENTS = "cps"
+    EVENTS = "eps"
     ROWS = "rowsps"
     COUNT = "short"
     SECONDS = "s"

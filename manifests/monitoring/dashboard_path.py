@@ -5,14 +5,20 @@ against a real Prometheus.
 """
 
 from dashboard_panels import Limits, Panel, Query, Row, Unit
-from dashboard_queries import OF_SERVICES, fill_share, quantile, rate
+from dashboard_queries import BY_JOB, BY_SERVICE, JOB, OF_SERVICES, SERVICE, fill_share, increase, quantile, rate
 
 _QUEUE = "wayside_logger_queue"
 _KAFKA_ONLY = "Empty unless a process reads from Kafka."
 _BROKER_ONLY = "Empty unless the embedded broker carries the events."
 
-_TOTAL = f"sum(rate(wayside_logger_responses_total{{{OF_SERVICES}}}[$__rate_interval]))"
-_ERRORS = f'sum(rate(wayside_logger_responses_total{{{OF_SERVICES},code=~"5.."}}[$__rate_interval]))'
+_TOTAL = rate("wayside_logger_responses_total", BY_SERVICE, OF_SERVICES)
+_ERRORS = rate("wayside_logger_responses_total", BY_SERVICE, f'{OF_SERVICES},code=~"5.."')
+
+
+def _latency(share: float, part: str) -> str:
+    return quantile(share, f"wayside_logger_{part}_seconds", BY_SERVICE, OF_SERVICES)
+
+
 SERVING = Row(
     "Traffic and serving",
     [
@@ -21,13 +27,18 @@ SERVING = Row(
             "What clients were answered through the logger. 502 and 504 are the logger's own words for a model"
             " server that cannot be reached: look at the model server first.",
             Unit.REQUESTS,
-            [Query(rate("wayside_logger_responses_total", "code", OF_SERVICES), "{{code}}")],
+            [
+                Query(
+                    rate("wayside_logger_responses_total", f"{BY_SERVICE}, code", OF_SERVICES),
+                    f"{SERVICE} {{{{code}}}}",
+                )
+            ],
         ),
         Panel(
             "Share of answers that are 5xx",
             "Above 1 % look at the model server's log; the logger passes answers on as they are.",
             Unit.SHARE,
-            [Query(f"({_ERRORS} or vector(0)) / {_TOTAL}", "5xx")],
+            [Query(f"({_ERRORS} or 0 * {_TOTAL}) / {_TOTAL}", SERVICE)],
             Limits(yellow=0.001, red=0.01),
         ),
         Panel(
@@ -36,9 +47,9 @@ SERVING = Row(
             " Where the two lines part, clients are slow to send or to read, or the logger lacks CPU.",
             Unit.SECONDS,
             [
-                Query(quantile(0.5, "wayside_logger_request_seconds", labels=OF_SERVICES), "p50 of requests"),
-                Query(quantile(0.99, "wayside_logger_request_seconds", labels=OF_SERVICES), "p99 of requests"),
-                Query(quantile(0.99, "wayside_logger_upstream_seconds", labels=OF_SERVICES), "p99 of the model server"),
+                Query(_latency(0.5, "request"), f"{SERVICE} p50 of requests"),
+                Query(_latency(0.99, "request"), f"{SERVICE} p99 of requests"),
+                Query(_latency(0.99, "upstream"), f"{SERVICE} p99 of the model server"),
             ],
         ),
     ],
@@ -65,7 +76,12 @@ CAPTURE = Row(
             " than the queue holds. too_large: raise the logger's body limit. refused: the carrier's log says why."
             " shutdown: the grace was too short to flush.",
             Unit.EVENTS,
-            [Query(rate("wayside_logger_events_dropped_total", "reason", OF_SERVICES), "{{reason}}")],
+            [
+                Query(
+                    rate("wayside_logger_events_dropped_total", f"{BY_SERVICE}, reason", OF_SERVICES),
+                    f"{SERVICE} {{{{reason}}}}",
+                )
+            ],
             Limits(red=0.001),
             width=6,
         ),
@@ -99,7 +115,8 @@ CAPTURE = Row(
 
 
 _PER_TRIGGER = "namespace, broker, trigger"
-_DEAD = f"sum by ({_PER_TRIGGER}) (increase(wayside_broker_trigger_dead_lettered_total[$__rate_interval]))"
+_TRIGGER = "{{namespace}}/{{broker}} {{trigger}}"
+_DEAD = increase("wayside_broker_trigger_dead_lettered_total", _PER_TRIGGER)
 BROKER = Row(
     "Carrier: the embedded broker",
     [
@@ -115,8 +132,8 @@ BROKER = Row(
             f"A delivered line below its matched one is a subscriber that falls behind: see what waits. {_BROKER_ONLY}",
             Unit.EVENTS,
             [
-                Query(rate("wayside_broker_trigger_matched_total", _PER_TRIGGER), "{{trigger}} matched"),
-                Query(rate("wayside_broker_trigger_delivered_total", _PER_TRIGGER), "{{trigger}} delivered"),
+                Query(rate("wayside_broker_trigger_matched_total", _PER_TRIGGER), f"{_TRIGGER} matched"),
+                Query(rate("wayside_broker_trigger_delivered_total", _PER_TRIGGER), f"{_TRIGGER} delivered"),
             ],
         ),
         Panel(
@@ -124,14 +141,14 @@ BROKER = Row(
             "Grows while a subscriber is away or too slow. Start it again, or run more of it where it keeps no"
             f" state. {_BROKER_ONLY}",
             Unit.COUNT,
-            [Query(f"sum by ({_PER_TRIGGER}) (wayside_broker_trigger_waiting)", "{{trigger}}")],
+            [Query(f"sum by ({_PER_TRIGGER}) (wayside_broker_trigger_waiting)", _TRIGGER)],
         ),
         Panel(
             "Dead letters, by Trigger",
             "Events that a subscriber refused, or did not take in all of its retries. The subscriber's log says"
             f" why; the broker keeps them with the reason. {_BROKER_ONLY}",
             Unit.COUNT,
-            [Query(_DEAD, "{{trigger}}")],
+            [Query(_DEAD, _TRIGGER)],
             Limits(red=1),
         ),
         Panel(
@@ -142,7 +159,7 @@ BROKER = Row(
                 Query(
                     f"{rate('wayside_broker_trigger_attempts_total', _PER_TRIGGER)} /"
                     f" {rate('wayside_broker_trigger_delivered_total', _PER_TRIGGER)}",
-                    "{{trigger}}",
+                    _TRIGGER,
                 )
             ],
             Limits(yellow=1.5),
@@ -172,15 +189,16 @@ KAFKA = Row(
             "What became of messages that were read. Dead letters lie in the topic <group>.dead-letters with the"
             f" reason. {_KAFKA_ONLY}",
             Unit.EVENTS,
-            [Query(rate("wayside_source_events_total", "job, outcome"), "{{job}} {{outcome}}")],
+            [Query(rate("wayside_source_events_total", f"{BY_JOB}, outcome"), f"{JOB} {{{{outcome}}}}")],
             width=6,
         ),
         Panel(
             "Lag, by topic",
             "Messages behind the topic's end. Steady growth: the process is too slow, run more of it (no more than"
-            f" the topic has partitions). {_KAFKA_ONLY}",
+            " the topic has partitions; a window detector stays one). The readers measure it, so that a group none of"
+            f" whose members runs shows nothing. {_KAFKA_ONLY}",
             Unit.COUNT,
-            [Query("sum by (job, topic) (wayside_source_lag)", "{{job}} {{topic}}")],
+            [Query(f"sum by ({BY_JOB}, topic) (wayside_source_lag)", f"{JOB} {{{{topic}}}}")],
             width=6,
         ),
         Panel(
@@ -188,7 +206,7 @@ KAFKA = Row(
             "Events that the next stage could not take at once; they are tried again and hold up their partition."
             f" Look at what the process writes to. {_KAFKA_ONLY}",
             Unit.EVENTS,
-            [Query(rate("wayside_source_retries_total", "job"), "{{job}}")],
+            [Query(rate("wayside_source_retries_total", BY_JOB), JOB)],
             Limits(yellow=0.1),
             width=6,
         ),
@@ -197,7 +215,7 @@ KAFKA = Row(
             "Read and not yet accepted by the next stage; bounded. At its bound for long, the next stage is what is"
             f" slow. {_KAFKA_ONLY}",
             Unit.COUNT,
-            [Query("sum by (job) (wayside_source_in_flight)", "{{job}}")],
+            [Query(f"sum by ({BY_JOB}) (wayside_source_in_flight)", JOB)],
             width=6,
         ),
     ],

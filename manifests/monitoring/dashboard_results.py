@@ -5,7 +5,7 @@ tests/monitoring runs every query against a real Prometheus.
 """
 
 from dashboard_panels import Limits, Panel, Query, Row, Unit
-from dashboard_queries import BY_VERDICT, OF_VERDICTS, WHO, quantile, rate
+from dashboard_queries import BY_JOB, BY_VERDICT, JOB, OF_VERDICTS, WHO, increase, quantile, rate
 
 _ELASTICSEARCH_ONLY = "Empty unless the Elasticsearch sink runs."
 
@@ -18,7 +18,7 @@ DETECTORS = Row(
             " scored, and it is delivered again. failed: an error in the detector, see its log. malformed: payloads"
             " that the detector cannot read, such as rows of another width.",
             Unit.EVENTS,
-            [Query(rate("wayside_detector_events_total", "job, outcome"), "{{job}} {{outcome}}")],
+            [Query(rate("wayside_detector_events_total", f"{BY_JOB}, outcome"), f"{JOB} {{{{outcome}}}}")],
         ),
         Panel(
             "Rows scored and flagged",
@@ -26,8 +26,8 @@ DETECTORS = Row(
             " drift detector flags windows, not rows.",
             Unit.ROWS,
             [
-                Query(rate("wayside_detector_rows_total", "job"), "{{job}} scored"),
-                Query(rate("wayside_detector_rows_flagged_total", "job"), "{{job}} flagged"),
+                Query(rate("wayside_detector_rows_total", BY_JOB), f"{JOB} scored"),
+                Query(rate("wayside_detector_rows_flagged_total", BY_JOB), f"{JOB} flagged"),
             ],
         ),
         Panel(
@@ -36,22 +36,22 @@ DETECTORS = Row(
             " the rows of a window.",
             Unit.COUNT,
             [
-                Query(quantile(0.5, "wayside_detector_batch_rows", "job"), "{{job}} p50"),
-                Query(quantile(0.99, "wayside_detector_batch_rows", "job"), "{{job}} p99"),
+                Query(quantile(0.5, "wayside_detector_batch_rows", BY_JOB), f"{JOB} p50"),
+                Query(quantile(0.99, "wayside_detector_batch_rows", BY_JOB), f"{JOB} p99"),
             ],
         ),
         Panel(
             "Windows closed, by decision",
-            "Empty for row detectors, and until the first window is full.",
-            Unit.EVENTS,
-            [Query(rate("wayside_detector_windows_total", "job, decision"), "{{job}} {{decision}}")],
+            "In each interval of the graph. Empty for row detectors, and until the first window is full.",
+            Unit.COUNT,
+            [Query(increase("wayside_detector_windows_total", f"{BY_JOB}, decision"), f"{JOB} {{{{decision}}}}")],
         ),
         Panel(
             "Window verdicts posted or refused",
-            "refused ones stay in the detector's journal and reach nobody: its log says why. Empty for row"
-            " detectors, whose verdicts are replies.",
-            Unit.EVENTS,
-            [Query(rate("wayside_detector_verdicts_total", "job, outcome"), "{{job}} {{outcome}}")],
+            "In each interval of the graph. refused ones stay in the detector's journal and reach nobody: its log says"
+            " why. Empty for row detectors, whose verdicts are replies.",
+            Unit.COUNT,
+            [Query(increase("wayside_detector_verdicts_total", f"{BY_JOB}, outcome"), f"{JOB} {{{{outcome}}}}")],
         ),
         Panel(
             "Age of the fit",
@@ -60,7 +60,7 @@ DETECTORS = Row(
             Unit.SECONDS,
             [
                 Query(
-                    'max by (detector) (time() - wayside_fit_completed_timestamp_seconds{detector=~"$detector"})',
+                    'time() - max by (detector) (wayside_fit_completed_timestamp_seconds{detector=~"$detector"})',
                     "{{detector}}",
                 )
             ],
@@ -137,33 +137,33 @@ SINKS = Row(
             "conflict: a known key with other bytes, kept apart and in no record. malformed: refused, and so a dead"
             " letter of the carrier's. Empty unless the embedded record store runs.",
             Unit.EVENTS,
-            [Query(rate("wayside_records_events_total", "outcome"), "{{outcome}}")],
+            [Query(rate("wayside_records_events_total", f"{BY_JOB}, outcome"), f"{JOB} {{{{outcome}}}}")],
         ),
         Panel(
             "Prometheus sink, by outcome",
             "counted are verdicts, once each. duplicate: delivered again. ignored: events that are no verdicts.",
             Unit.EVENTS,
-            [Query(rate("wayside_prometheus_events_total", "outcome"), "{{outcome}}")],
+            [Query(rate("wayside_prometheus_events_total", f"{BY_JOB}, outcome"), f"{JOB} {{{{outcome}}}}")],
         ),
         Panel(
             "Messages that are no CloudEvents",
-            "Somebody posts to a sink's port what is not an event: look at who, by the sink's access.",
+            "Somebody posts to a sink's port what is not an event: look at who, in the logs of what stands before it.",
             Unit.EVENTS,
-            [Query(rate("wayside_sink_malformed_total", "job"), "{{job}}")],
+            [Query(rate("wayside_sink_malformed_total", BY_JOB), JOB)],
             Limits(yellow=0.001),
         ),
         Panel(
             "Elasticsearch, by outcome",
             f"Events by what became of them in the Elasticsearch sink. {_ELASTICSEARCH_ONLY}",
             Unit.EVENTS,
-            [Query(rate("wayside_elasticsearch_events_total", "outcome"), "{{outcome}}")],
+            [Query(rate("wayside_elasticsearch_events_total", f"{BY_JOB}, outcome"), f"{JOB} {{{{outcome}}}}")],
             width=6,
         ),
         Panel(
             "Elasticsearch, seconds a bulk request",
             f"Long bulks slow the carrier's delivery down: look at the cluster's load. {_ELASTICSEARCH_ONLY}",
             Unit.SECONDS,
-            [Query(quantile(0.99, "wayside_elasticsearch_bulk_seconds"), "p99")],
+            [Query(quantile(0.99, "wayside_elasticsearch_bulk_seconds", BY_JOB), f"{JOB} p99")],
             Limits(yellow=1, red=5),
             width=6,
         ),
@@ -171,7 +171,7 @@ SINKS = Row(
             "Elasticsearch, retries",
             f"Bulk requests or items that were tried again: the cluster was away, or full (429). {_ELASTICSEARCH_ONLY}",
             Unit.EVENTS,
-            [Query(rate("wayside_elasticsearch_retries_total", "reason"), "{{reason}}")],
+            [Query(rate("wayside_elasticsearch_retries_total", f"{BY_JOB}, reason"), f"{JOB} {{{{reason}}}}")],
             Limits(yellow=0.1),
             width=6,
         ),
@@ -180,7 +180,7 @@ SINKS = Row(
             "Taken and not yet written; bounded, and whoever sends waits at the bound. It grows while the cluster is"
             f" away or slow. {_ELASTICSEARCH_ONLY}",
             Unit.COUNT,
-            [Query("sum by (job) (wayside_elasticsearch_waiting_events)", "{{job}}")],
+            [Query(f"sum by ({BY_JOB}) (wayside_elasticsearch_waiting_events)", JOB)],
             width=6,
         ),
     ],

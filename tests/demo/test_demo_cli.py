@@ -12,7 +12,6 @@ from wayside.local.demo.alone import Tally, prepare_alone
 from wayside.local.demo.cli import main, parse
 from wayside.local.demo.ledger import Answer, Route
 from wayside.local.demo.prepare import DRIFT, OUTLIER, DemoSettings
-from wayside.local.demo.services import wait_services
 
 NOBODY = "127.0.0.1:9"
 
@@ -25,6 +24,13 @@ def test_services_are_read_with_their_credentials(tmp_path: Path) -> None:
     assert command.demo.elasticsearch.api_key == "hunter2"
     assert "hunter2" not in repr(command)
     assert command.wait_s == 120
+
+
+def test_an_empty_credential_is_none(tmp_path: Path) -> None:
+    environment = {"WAYSIDE_SINK_USER": "", "WAYSIDE_SINK_PASSWORD": "", "WAYSIDE_SINK_API_KEY": "hunter2"}
+    command = parse(["--elasticsearch", "http://search:9200", "--state", str(tmp_path)], environment)
+    assert command.demo.elasticsearch is not None
+    assert (command.demo.elasticsearch.user, command.demo.elasticsearch.api_key) == (None, "hunter2")
 
 
 def test_every_run_has_names_of_its_own(tmp_path: Path) -> None:
@@ -58,14 +64,14 @@ async def test_a_service_that_is_away_ends_the_demo_before_it_begins(flags: list
     state = tmp_path / "state"
     command = parse([*flags, "--wait", "1s", "--state", str(state)], {})
     with pytest.raises(ConfigurationError, match=r"does not answer.* 1 s"):
-        await wait_services(command.demo, command.wait_s)
+        await command.demo.services.wait(command.wait_s)
     assert not state.exists()
 
 
 async def test_services_that_answer_are_not_waited_for(service: Callable[[str], str], tmp_path: Path) -> None:
     flags = ["--kafka", service("KAFKA"), "--elasticsearch", service("ELASTICSEARCH"), "--state", str(tmp_path)]
     command = parse(flags, {})
-    await wait_services(command.demo, 5.0)
+    await command.demo.services.wait(5.0)
 
 
 async def test_prepare_alone_leaves_what_containers_read(tmp_path: Path) -> None:

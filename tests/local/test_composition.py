@@ -10,6 +10,7 @@ from wayside.eventing.errors import ConfigurationError
 from wayside.local.composition import Composition, compose, load_composition
 from wayside.local.page import cli as page_cli
 from wayside.local.processes import default_manifests, processes
+from wayside.local.supervisor import SupervisorLimits
 from wayside.logger import cli as logger_cli
 from wayside.sinks import cli as sinks_cli
 
@@ -49,6 +50,9 @@ def test_relative_paths_count_from_the_file(tmp_path: Path) -> None:
         ("detectors: [{name: elasticsearch, artifact: a, port: 1, admin_port: 2}]", "'elasticsearch' is taken"),
         ("kafka: {servers: ''}", "kafka.servers:"),
         ("kafka: {servers: 'a:1', prefix: 'a/b'}", "kafka.prefix:"),
+        ("kafka: {servers: 'a:x'}", "kafka: Kafka server 'a:x' is not host:port"),
+        ("elasticsearch: {url: 'http://me:hunter2@a'}", "elasticsearch: the URL of Elasticsearch names a user"),
+        ("elasticsearch: {url: 'http://a', index_prefix: Shop}", "'Shop' is not an index prefix"),
         ("elasticsearch: {index_prefix: shop}", "elasticsearch.url: Field required"),
         ("elasticsearch: {url: 'http://a', port: 9081}", "port 9081 is given to two services"),
         ("- a list", "is not a mapping"),
@@ -62,6 +66,7 @@ def test_what_is_wrong_is_named(tmp_path: Path, text: str, words: str) -> None:
     assert words in str(caught.value)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
+    assert "hunter2" not in str(caught.value)
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
@@ -122,6 +127,18 @@ def test_every_process_that_meets_kafka_is_told_its_settings(tmp_path: Path) -> 
     composition = on_services(tmp_path)
     wanted = f"--kafka-config {tmp_path / 'client.properties'}"
     assert all(wanted in arguments_of(composition, process.name) for process in processes(composition))
+
+
+@pytest.mark.parametrize("with_kafka", [False, True])
+def test_what_waits_for_a_service_gives_up_before_the_supervisor_does(tmp_path: Path, with_kafka: bool) -> None:
+    composition = on_services(tmp_path)
+    if not with_kafka:
+        composition = composition.model_copy(update={"kafka": None})
+    told = {
+        name: arguments_of(composition, name).count("--wait 45s") for name in ("elasticsearch", "records", "outlier")
+    }
+    assert told == {"elasticsearch": 1, "records": int(with_kafka), "outlier": int(with_kafka)}
+    assert SupervisorLimits().ready_s > 45
 
 
 @pytest.mark.parametrize("with_kafka", [False, True])

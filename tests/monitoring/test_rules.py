@@ -40,6 +40,7 @@ def test_a_rule_without_its_margin_is_caught(promtool: Promtool, monitoring: Pat
         (" + 4.6 + sqrt(21.2 + 27.6 * wayside:tolerated_rows:30m)", ""),
         (">= 100", ">= 0"),
         ("last_over_time(wayside_drift_alert_open[1h])", "wayside_drift_alert_open"),
+        ("max by (namespace, service, detector) (wayside_drift_alert_open)\n            or ", ""),
         ("max_over_time(wayside_false_alarm_budget[30m])", "wayside_false_alarm_budget"),
         ("or (wayside:lost_events:total > 0 unless wayside:lost_events:total offset 10m)", ""),
         ("for: 2m", "for: 0m"),

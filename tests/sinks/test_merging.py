@@ -1,6 +1,7 @@
 """Merging: any order and any repetition of the same parts give the same document, and it is the embedded store's."""
 
 import asyncio
+import json
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -16,8 +17,8 @@ from wayside.eventing.event import CloudEvent
 from wayside.eventing.identity import record_id
 from wayside.eventing.verdict import RowRange, RowVerdict
 from wayside.eventing.vocabulary import ADVERSARIAL, OUTLIER, REQUEST_TIME
-from wayside.sinks.document import Document
-from wayside.sinks.merging import Knowledge, Mark, contributions, knowledge, part_of, shown
+from wayside.sinks.document import ROWS_LIMIT, Document, row_parts
+from wayside.sinks.merging import Knowledge, Mark, PayloadPart, contributions, knowledge, part_of, shown
 from wayside.sinks.record_store import RecordStore
 from wayside.sinks.records import RecordReader
 
@@ -137,3 +138,38 @@ def test_the_verdicts_meta_is_shown() -> None:
     document = merged(EVENTS)[record_id("digits-predictor", "e1", 0)]
     assert document["drift"]["meta"] == DRIFTS.meta()
     assert [document["outlier"]["meta"]["artifact_digest"][:2], len(document["outlier"]["others"])] == ["ab", 1]
+
+
+def test_a_payload_of_too_many_rows_is_one_row_whole() -> None:
+    body = b'{"instances": [%s]}' % b",".join([b"0"] * (ROWS_LIMIT + 1))
+    part = part_of(request(body))
+    assert isinstance(part, PayloadPart)
+    (row,) = part.rows
+    assert len(row.side["instance"]["instances"]) == ROWS_LIMIT + 1
+
+
+def test_a_row_verdict_of_too_many_rows_is_refused() -> None:
+    with pytest.raises(MalformedEvent, match="over 1000000 rows"):
+        part_of(outlier([False] * (ROWS_LIMIT + 1)))
+
+
+def tensors(names: list[str], rows: int) -> bytes:
+    columns = [{"name": name, "shape": [rows], "datatype": "FP32", "data": [0] * rows} for name in names]
+    return json.dumps({"inputs": columns}).encode()
+
+
+@pytest.mark.parametrize(("names", "instance"), [(["n" * 100_000], 0), (["n" * 50_000, "m" * 50_000], [0, 0])])
+def test_names_of_columns_cannot_make_small_requests_huge_records(names: list[str], instance: object) -> None:
+    sides = [row.side for row in row_parts(request(tensors(names, 1_000)))]
+    assert len(sides) == 1_000
+    assert sides[0]["instance"] == instance
+    assert not {"names", "elements"} & set(sides[0])
+    kept = row_parts(request(tensors(names, 2)))[0].side
+    assert kept["names"] == names
+
+
+def test_a_zero_has_no_sign_in_either_store(tmp_path: Path) -> None:
+    events = [RowVerdict(OUTLIER, [-0.0], [-0.0], [False], -0.0).event(request(ROWS), OUTLIERS)]
+    found = asyncio.run(embedded(tmp_path / "records.sqlite", events))
+    assert "-0.0" not in json.dumps(merged(events))
+    assert json.dumps(found).replace('"_id": null, ', "") == json.dumps(merged(events))

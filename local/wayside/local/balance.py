@@ -1,7 +1,7 @@
 """The balance: what was answered was recorded, scored, and put in a window; what was matched was delivered or kept.
 
-Invariant: every side of an equation is a count of distinct keys in a durable store of its own, so that no process
-vouches for itself. Attempts and duplicates are shown apart and are no part of any equation.
+Invariant: every side of an equation over rows is a count of distinct keys in a durable store of its own, so that no
+process vouches for itself. Attempts and duplicates are shown apart and are no part of any equation.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,7 +13,8 @@ from typing import Any
 class TriggerCounts:
     """Deliveries of one trigger as the broker's store counts them, or of one consumer group by Kafka's offsets.
 
-    `attempts` is None where nobody counts them durably: Kafka does not.
+    Kafka counts no deliveries: `delivered` is then what offsets leave over, so that the equation holds by itself and
+    only `waiting` and `dead_lettered` tell anything; and nobody counts `attempts` durably, which are None.
     """
 
     name: str

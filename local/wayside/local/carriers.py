@@ -40,7 +40,8 @@ class Carried:
 def counts_of(subscription: Subscription, positions: Sequence[GroupPosition]) -> TriggerCounts:
     """A group's offsets as counts: matched is what its topics ever held, dead-lettered what its letter box ever did.
 
-    A group that has committed nothing yet has all of it to come.
+    Delivered is the rest, what its Triggers filtered included. A group that has committed nothing yet has all of what
+    its topics still hold to come.
     """
     own = [at for at in positions if at.topic != subscription.dead_letters]
     matched, letters = (sum(at.end for at in some) for some in (own, [at for at in positions if at not in own]))

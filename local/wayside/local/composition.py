@@ -11,6 +11,8 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from wayside.eventing.errors import ConfigurationError
+from wayside.eventing.kafka.address import parse_servers
+from wayside.sinks.elasticsearch.settings import ElasticsearchSettings
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=63)]
@@ -151,6 +153,7 @@ def compose(document: Mapping[str, Any], folder: Path, where: str) -> Compositio
     composition = _anchored(composition, folder)
     _check_ports(composition, where)
     _check_names(composition, where)
+    _check_services(composition, where)
     return composition
 
 
@@ -184,6 +187,20 @@ def _check_ports(composition: Composition, where: str) -> None:
     twice = sorted({port for port in ports if ports.count(port) > 1})
     if twice:
         raise ConfigurationError(f"{where}: port {twice[0]} is given to two services")
+
+
+def _check_services(composition: Composition, where: str) -> None:
+    """Before a command line shows an address, since one of Elasticsearch's may hold a password."""
+    kafka, elasticsearch = composition.kafka, composition.elasticsearch
+    section = "kafka"
+    try:
+        if kafka is not None:
+            parse_servers(kafka.servers)
+        section = "elasticsearch"
+        if elasticsearch is not None:
+            ElasticsearchSettings(elasticsearch.url, elasticsearch.index_prefix)
+    except ConfigurationError as exc:
+        raise ConfigurationError(f"{where}: {section}: {exc}") from exc
 
 
 def _check_names(composition: Composition, where: str) -> None:

@@ -12,6 +12,8 @@ from wayside.eventing.errors import ConfigurationError
 from wayside.local.composition import LOOPBACK, Composition, Detector, Listener
 
 _BESIDE_NICENESS = 10
+# for Kafka and Elasticsearch; under the supervisor's time for a start, so that the process's own words end it
+_WAIT = ("--wait", "45s")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +71,7 @@ def _intake(composition: Composition, name: str, listener: Listener | Detector) 
         return _listen(listener)
     source = ("--source", kafka.url(*composition.subscriptions[name]), "--group", kafka.group(name))
     triggers = [flag for path in _manifests(composition) for flag in ("--trigger", str(path))]
-    return ("--admin-port", str(listener.admin_port), *source, *kafka.flags, *triggers)
+    return ("--admin-port", str(listener.admin_port), *source, *_WAIT, *kafka.flags, *triggers)
 
 
 def _sinks(composition: Composition) -> list[Process]:
@@ -78,7 +80,8 @@ def _sinks(composition: Composition) -> list[Process]:
     more: dict[str, tuple[str, ...]] = {"records": ("--data", str(composition.records_file.parent))}
     serves = {"records": "records", "prometheus": f"metrics of verdicts: {_admin(composition.prometheus)}/metrics"}
     if elasticsearch is not None:
-        more["elasticsearch"] = ("--url", elasticsearch.url, "--index-prefix", elasticsearch.index_prefix)
+        wait = () if composition.kafka else _WAIT
+        more["elasticsearch"] = ("--url", elasticsearch.url, "--index-prefix", elasticsearch.index_prefix, *wait)
         serves["elasticsearch"] = f"records: {elasticsearch.url}/{elasticsearch.index_prefix}-records-*"
     return [
         Process(

@@ -12,17 +12,21 @@ from rich.console import Console
 
 from wayside.eventing.command import Parser, parse_arguments, run_command, run_until_signalled
 from wayside.eventing.errors import ConfigurationError
+from wayside.eventing.kafka.options import parse_wait_s
 from wayside.local.composition import Composition, compose, load_composition
 from wayside.local.console import Steps
 from wayside.local.processes import Process, processes
+from wayside.local.services import Services, elasticsearch_settings
 from wayside.local.supervisor import Supervisor
 
 
 @dataclass(frozen=True, slots=True)
 class UpSettings:
-    """What to run."""
+    """What to run, and what of it is not ours to start."""
 
     composition: Composition
+    services: Services
+    wait_s: float
 
 
 def parse(argv: Sequence[str], environ: Mapping[str, str]) -> UpSettings:
@@ -31,7 +35,14 @@ def parse(argv: Sequence[str], environ: Mapping[str, str]) -> UpSettings:
     if arguments.file is None and arguments.upstream is None:
         raise ConfigurationError("name your model server, --upstream http://127.0.0.1:8080, or a file, -f wayside.yaml")
     composition = load_composition(arguments.file) if arguments.file else compose({}, Path(), "wayside up")
-    return UpSettings(_changed(composition, arguments))
+    composition = _changed(composition, arguments)
+    return UpSettings(composition, _services(composition, environ), arguments.wait)
+
+
+def _services(composition: Composition, environ: Mapping[str, str]) -> Services:
+    kafka, elsewhere = composition.kafka, composition.elasticsearch
+    elasticsearch = elasticsearch_settings(elsewhere.url, elsewhere.index_prefix, environ) if elsewhere else None
+    return Services(kafka.servers, kafka.config, elasticsearch) if kafka else Services(elasticsearch=elasticsearch)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -40,6 +51,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--upstream", help="your model server, such as http://127.0.0.1:8080")
     parser.add_argument("--service", help="the name of your inference service (default: model)")
     parser.add_argument("--state", type=Path, help="the folder of stores and logs (default: .state/up)")
+    parser.add_argument("--wait", type=parse_wait_s, default="60s", help="for Kafka and Elasticsearch (default: 60s)")
     return parser
 
 
@@ -51,6 +63,7 @@ def _changed(composition: Composition, arguments: argparse.Namespace) -> Composi
 
 async def serve(settings: UpSettings) -> int:
     """Run until SIGINT or SIGTERM; returns the exit status."""
+    await settings.services.wait(settings.wait_s)
     console = Console()
     children = processes(settings.composition)
     steps = Steps(console, "starting", len(children))

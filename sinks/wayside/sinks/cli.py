@@ -107,7 +107,7 @@ def _parser(kind: str | None) -> argparse.ArgumentParser:
 
 def _add_elasticsearch_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group(
-        "Elasticsearch; pass secrets in the environment: WAYSIDE_SINK_PASSWORD"
+        "Elasticsearch; every user of the machine sees flags: pass secrets as WAYSIDE_SINK_PASSWORD or _API_KEY"
     ).add_argument
     add("--url", required=True, help="of Elasticsearch 8, such as https://elasticsearch:9200")
     add("--index-prefix", default="wayside", help="indices are PREFIX-records-YYYY.MM.DD, … (default: wayside)")

@@ -20,6 +20,8 @@ SERVING_ENGINE = "inferenceservice"
 Document = dict[str, Any]
 SERVICE_FIELDS = ("Ce-Inferenceservicename", "Ce-Namespace", "Ce-Component", "Ce-Endpoint")
 HEAD_FIELDS = ("RequestId", "@timestamp", "ServingEngine", *SERVICE_FIELDS, "requestid", "clientceid")
+ROWS_LIMIT = 1_000_000  # of one event
+_NAMES_LIMIT = 64 << 20  # characters that the names of columns take in one event's records
 _DEPTH_LIMIT = 64
 _INTEGER_BITS_LIMIT = 3300  # under the 1000 digits that Elasticsearch's parser takes of a number
 _TOO_DEEP = "(nested too deep to be shown)"
@@ -65,12 +67,28 @@ class RecordHead:
 
 
 def row_parts(event: CloudEvent) -> list[RowPart]:
-    """A request's or a response's rows. A payload that cannot be split is one row, whole, as JSON, text or base64."""
+    """A request's or a response's rows.
+
+    A payload that cannot be split, or has over `ROWS_LIMIT` rows, is one row, whole, as JSON, text or base64.
+    """
     try:
-        payload = (read_request if event.type == REQUEST else read_response)(event.data)
+        payload = _bounded((read_request if event.type == REQUEST else read_response)(event.data))
     except MalformedEvent:
         payload = Rows("raw", [_raw(event.data)])
     return [RowPart(row, _side(event, payload, value)) for row, value in enumerate(payload.rows)]
+
+
+def _bounded(payload: Rows) -> Rows:
+    """The payload without its columns' names where these, once a row, would be many times what was sent.
+
+    A client chooses names and rows. Raises `MalformedEvent` for too many rows.
+    """
+    if len(payload) > ROWS_LIMIT:
+        raise MalformedEvent(f"payload has over {ROWS_LIMIT} rows")
+    if len(payload) * sum(map(len, payload.names)) <= _NAMES_LIMIT:
+        return payload
+    several = len(payload.names) > 1  # then a row is an object by these names
+    return Rows(payload.protocol, [list(row.values()) if several else row for row in payload.rows])
 
 
 def _side(event: CloudEvent, payload: Rows, value: Any) -> Document:

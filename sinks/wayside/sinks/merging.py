@@ -17,10 +17,9 @@ from wayside.eventing.identity import record_id, stable_id
 from wayside.eventing.pairs import Role, role_of, subject_of
 from wayside.eventing.verdict import RowVerdict, WindowVerdict, read_identity, read_row_verdict, read_window_verdict
 from wayside.eventing.vocabulary import ARTIFACT_DIGEST, DETECTOR, request_time
-from wayside.sinks.document import HEAD_FIELDS, Document, RecordHead, RowPart, row_parts
+from wayside.sinks.document import HEAD_FIELDS, ROWS_LIMIT, Document, RecordHead, RowPart, row_parts
 
 BOOKKEEPING = "wayside"
-WINDOW_ROWS_LIMIT = 1_000_000
 # Whose time is the record's: the request's before the response's before a verdict's.
 _TIME_RANKS = {Role.REQUEST: 0, Role.RESPONSE: 1}
 _VERDICT_RANK = 2
@@ -92,29 +91,41 @@ def part_of(event: CloudEvent) -> Part | None:
     if role is Role.DRIFT:
         return WindowPart(stable_id(event.source, event.id), detector, meta, time, _window_verdict(event))
     subject, digest = subject_of(event), event.extensions.get(ARTIFACT_DIGEST, "")
-    return RowVerdictPart(subject.source, subject.id, role, detector, digest, meta, time, read_row_verdict(event))
+    return RowVerdictPart(subject.source, subject.id, role, detector, digest, meta, time, _row_verdict(event))
+
+
+def _row_verdict(event: CloudEvent) -> RowVerdict:
+    verdict = read_row_verdict(event)
+    if len(verdict.scores) > ROWS_LIMIT:
+        raise MalformedEvent(f"row verdict is of over {ROWS_LIMIT} rows")
+    return verdict
 
 
 def _window_verdict(event: CloudEvent) -> WindowVerdict:
     verdict = read_window_verdict(event)
-    if sum(max(0, member.end_row - member.first_row) for member in verdict.members) > WINDOW_ROWS_LIMIT:
-        raise MalformedEvent(f"window verdict's members are over {WINDOW_ROWS_LIMIT} rows")
+    if sum(max(0, member.end_row - member.first_row) for member in verdict.members) > ROWS_LIMIT:
+        raise MalformedEvent(f"window verdict's members are over {ROWS_LIMIT} rows")
     return verdict
 
 
 def verdict_document(role: str, decision: int, numbers: Sequence[float | None], meta: Document) -> Document:
     """One detector's verdict on one row; `numbers` are score (None where it is not finite), p-value and threshold."""
-    score, p_value, threshold = numbers
+    score, p_value, threshold = map(_unsigned_zero, numbers)
     data = {f"is_{role}": decision, "instance_score": score, "p_value": p_value, "threshold": threshold}
     return {"data": data, "meta": meta}
 
 
 def drift_document(is_drift: int, numbers: Sequence[float], window: tuple[int, int, str], meta: Document) -> Document:
     """A window's verdict as its rows show it: p-value, threshold and distance; `window` is first, end and time."""
-    p_value, threshold, distance = numbers
+    p_value, threshold, distance = map(_unsigned_zero, numbers)
     where = dict(zip(("first", "end", "time"), window, strict=True))
     data = {"is_drift": is_drift, "p_val": p_value, "threshold": threshold, "distance": distance, "window": where}
     return {"data": data, "meta": meta}
+
+
+def _unsigned_zero(number: float | None) -> float | None:
+    """The number, but 0.0 for -0.0: SQLite keeps no sign of a zero, and no order of verdicts may show in one."""
+    return None if number is None else number + 0.0
 
 
 def joined_verdicts(role: str, verdicts: Sequence[Document]) -> Document:

@@ -1,6 +1,7 @@
 """Elasticsearch that refuses, is overloaded, is away or takes only some items: nothing lost, nobody blamed wrongly."""
 
 import asyncio
+import json
 import random
 from collections.abc import Callable
 from dataclasses import replace
@@ -8,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from elastic_proxy import ElasticProxy, error
+from elastic_proxy import PRODUCT, ElasticProxy, error
 from elastic_side import counted, embedded, in_elasticsearch, running, send_all, stream
+from elasticsearch import AsyncElasticsearch
 from events import request, response
 from prometheus_client import CollectorRegistry
 
@@ -144,3 +146,72 @@ async def wait_until(holds: Callable[[], bool]) -> None:
     async with asyncio.timeout(15):
         while not holds():
             await asyncio.sleep(0.02)
+
+
+async def test_an_index_that_cannot_be_read_holds_up_no_other(elastic: ElasticsearchSettings, tmp_path: Path) -> None:
+    old = "2020-01-01T00:00:00Z"
+    others = [request([[float(number)]], f"e{number}") for number in range(3)]
+    async with running(replace(elastic, bounds=QUICK)) as sink, AsyncElasticsearch(elastic.url) as client:
+        await sink.send(request([[0.0]], "old", requesttime=old))
+        index = f"{elastic.index_prefix}-records-2020.01.01"
+        await client.indices.close(index=index)
+        sent = [response([1], "old", requesttime=old), *others]
+        results = await asyncio.gather(*map(sink.send, sent), return_exceptions=True)
+        await client.indices.open(index=index)
+        await sink.send(sent[0])
+    assert isinstance(results[0], SinkUnavailable)
+    assert f"{index}: index_closed_exception" in str(results[0])
+    assert results[1:] == [None] * 3
+    everything = [request([[0.0]], "old", requesttime=old), *sent]
+    assert await in_elasticsearch(elastic) == await embedded(tmp_path / "records.sqlite", everything)
+
+
+async def test_a_shard_that_is_away_for_a_moment_is_read_again(elastic: ElasticsearchSettings) -> None:
+    left = [2]
+
+    def answer(request: Request) -> Response | None:
+        left[0] -= request.path == "/_mget"
+        if request.path != "/_mget" or left[0] < 0:
+            return None
+        asked = json.loads(request.body)["docs"]
+        failed = {"type": "no_shard_available_action_exception", "reason": "so the test says"}
+        docs = [{"_index": each["_index"], "_id": each["_id"], "error": failed} for each in asked]
+        return Response(200, PRODUCT, json.dumps({"docs": docs}).encode())
+
+    registry = CollectorRegistry()
+    async with ElasticProxy(elastic.url, answer) as proxy, running(replace(elastic, url=proxy.url), registry) as sink:
+        await sink.send(request([[1.0]]))
+    assert retries(registry, "server_error") == 2
+    assert len(await in_elasticsearch(elastic)) == 1
+
+
+async def test_events_of_many_rows_are_planned_a_few_at_a_time(elastic: ElasticsearchSettings, tmp_path: Path) -> None:
+    events = [request([[1.0], [2.0]], f"e{number}") for number in range(20)]
+    events += [request([["another"]], "e7"), request([[1.0]] * 5, "larger")]
+    async with (
+        ElasticProxy(elastic.url) as proxy,
+        running(replace(elastic, url=proxy.url, bounds=Bounds(plan_documents=4))) as sink,
+    ):
+        await send_all(sink, events)
+    reads = [json.loads(each.body)["docs"] for each in proxy.requests if each.path == "/_mget"]
+    assert max(map(len, reads)) == 5
+    assert sorted(map(len, reads))[-2] <= 4
+    assert await in_elasticsearch(elastic) == await embedded(tmp_path / "records.sqlite", events)
+
+
+async def test_a_read_that_is_too_large_is_made_smaller_when_its_events_come_again(
+    elastic: ElasticsearchSettings, tmp_path: Path
+) -> None:
+    def answer(request: Request) -> Response | None:
+        too_large = request.path == "/_mget" and len(json.loads(request.body)["docs"]) > 4
+        return error(429, "circuit_breaking_exception") if too_large else None
+
+    events = [request([[1.0]], f"e{number}") for number in range(30)]
+    async with (
+        asyncio.timeout(30),
+        ElasticProxy(elastic.url, answer) as proxy,
+        running(replace(elastic, url=proxy.url, bounds=QUICK)) as sink,
+    ):
+        while any(await asyncio.gather(*map(sink.send, events), return_exceptions=True)):
+            pass
+    assert await in_elasticsearch(elastic) == await embedded(tmp_path / "records.sqlite", events)

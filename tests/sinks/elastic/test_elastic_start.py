@@ -14,6 +14,7 @@ from wayside.eventing.errors import ConfigurationError
 from wayside.eventing.http.message import Request, Response
 from wayside.eventing.sink import SinkUnavailable
 from wayside.sinks import cli
+from wayside.sinks.elasticsearch.indices import MAPPINGS
 from wayside.sinks.elasticsearch.settings import ElasticsearchSettings
 
 NOWHERE = "http://127.0.0.1:1"
@@ -87,6 +88,16 @@ async def test_another_template_that_shapes_our_indices_is_an_error(elastic: Ela
             await client.indices.delete_index_template(name=f"{name}-foreign")
     assert f"{name}-* (new)" in line
     assert "is not mapped" in line
+
+
+@pytest.mark.parametrize("source", [{"enabled": False}, {"excludes": ["request.instance"]}])
+async def test_an_index_that_keeps_no_whole_source_is_an_error(
+    elastic: ElasticsearchSettings, source: dict[str, object]
+) -> None:
+    index = f"{elastic.index_prefix}-records-2020.01.01"
+    async with AsyncElasticsearch(elastic.url) as client:
+        await client.indices.create(index=index, mappings={**MAPPINGS["records"], "_source": source})
+    assert f"{index} has another shape: its '_source' is not kept" in await refusal(elastic)
 
 
 async def test_indices_of_before_are_taken_up_again(elastic: ElasticsearchSettings) -> None:

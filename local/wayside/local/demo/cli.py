@@ -23,12 +23,11 @@ from wayside.local.demo.alone import prepare_alone, send_for_ever
 from wayside.local.demo.faults import NotRecovered
 from wayside.local.demo.prepare import WELL_KNOWN_PORTS, DemoSettings
 from wayside.local.demo.run import repository, run_demo
-from wayside.local.demo.services import wait_services
 from wayside.local.readings import NotReadable
+from wayside.local.services import elasticsearch_settings
 from wayside.sinks.elasticsearch.settings import ElasticsearchSettings
 
 INTERRUPTED = 130
-_ELASTICSEARCH = ("USER", "PASSWORD", "API_KEY", "CA_FILE")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +69,7 @@ def parse(argv: Sequence[str], environ: Mapping[str, str]) -> DemoCommand:
 
 
 def _elasticsearch(url: str, environ: Mapping[str, str]) -> ElasticsearchSettings | None:
-    """As the sink's process will see it, which is given the same environment."""
-    if not url:
-        return None
-    user, password, key, ca_file = (environ.get(f"WAYSIDE_SINK_{name}") for name in _ELASTICSEARCH)
-    return ElasticsearchSettings(url, "wayside", Path(ca_file) if ca_file else None, user, password, key)
+    return elasticsearch_settings(url, "wayside", environ) if url else None
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -114,7 +109,7 @@ async def _run(command: DemoCommand) -> int:
         return await prepare_alone(command.demo, Console())
     if command.only == "traffic":
         return await send_for_ever(command.demo, command.target, Console())
-    await wait_services(command.demo, command.wait_s)
+    await command.demo.services.wait(command.wait_s)
     logging.getLogger("wayside").setLevel(logging.ERROR)  # the processes have logs of their own
     failure: BaseException
     try:

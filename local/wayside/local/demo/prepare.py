@@ -18,6 +18,7 @@ from wayside.eventing.errors import ConfigurationError
 from wayside.local.composition import LOOPBACK, Composition, compose
 from wayside.local.demo.digits import Population
 from wayside.local.processes import Process, processes
+from wayside.local.services import Services
 from wayside.local.supervisor import WAYSIDE
 from wayside.sinks.elasticsearch.settings import ElasticsearchSettings
 
@@ -51,6 +52,12 @@ class DemoSettings:
     kafka_config: Path | None = None
     elasticsearch: ElasticsearchSettings | None = None
 
+    @property
+    def services(self) -> Services:
+        """What this run was given, under the names of this run."""
+        elasticsearch = self.elasticsearch and replace(self.elasticsearch, index_prefix=self.run_prefix)
+        return Services(self.kafka, self.kafka_config, elasticsearch)
+
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
@@ -81,11 +88,8 @@ async def prepare(settings: DemoSettings) -> Prepared:
     """Fit the detectors and return what to start. The state of an earlier run is removed."""
     model_python = model_environment(settings.repository)
     population = await fit_detectors(settings)
-    elsewhere = settings.elasticsearch
-    if elsewhere is not None:
-        elsewhere = replace(elsewhere, index_prefix=settings.run_prefix)
     composition = compose(_document(settings), Path(), "wayside demo")
-    return Prepared(composition, _model(settings, model_python), population, elsewhere)
+    return Prepared(composition, _model(settings, model_python), population, settings.services.elasticsearch)
 
 
 async def fit_detectors(settings: DemoSettings) -> Population:

@@ -20,6 +20,8 @@ except ImportError as exc:
     raise MissingExtra("The Elasticsearch sink", "elasticsearch") from exc
 
 _LIBRARY_ERRORS = (elasticsearch.ApiError, elasticsearch.TransportError)
+# What an operator must mend before a document can be read: a closed index, an alias of several, a lack of rights.
+_READ_DENIED = frozenset(("index_closed_exception", "illegal_argument_exception", "security_exception"))
 _REASON_LIMIT = 300
 _PAGE_DOCUMENTS = 500
 
@@ -54,8 +56,11 @@ class ElasticsearchClient:
     async def close(self) -> None:
         await self._client.close()
 
-    async def read(self, refs: Sequence[DocumentRef]) -> dict[DocumentRef, Stored | None]:
-        """The documents as they are at this moment, refreshed or not; None for one that is not there."""
+    async def read(self, refs: Sequence[DocumentRef]) -> dict[DocumentRef, Stored | Fate | None]:
+        """The documents as they are at this moment, refreshed or not.
+
+        None for one that is not there, and why for one that cannot be read, whose index is closed, say.
+        """
         asked = [{"_index": ref.index, "_id": ref.id} for ref in refs]
         try:
             answer = await self._client.mget(docs=asked)
@@ -146,13 +151,15 @@ def _tls(settings: ElasticsearchSettings) -> ssl.SSLContext:
         raise ConfigurationError(f"{settings.ca_file} holds no certificates in PEM: {exc}") from exc
 
 
-def _stored(found: Mapping[str, Any]) -> Stored | None:
+def _stored(found: Mapping[str, Any]) -> Stored | Fate | None:
     if found.get("found"):
         return Stored(found["_source"], found["_seq_no"], found["_primary_term"])
-    kind = found.get("error", {}).get("type", "")
-    if kind not in ("", "index_not_found_exception"):
-        raise CallFailed(Verdict.FAILING, f"Elasticsearch cannot read {found['_index']}: {kind}")
-    return None
+    error = found.get("error", {})
+    kind = error.get("type", "")
+    if kind in ("", "index_not_found_exception"):
+        return None
+    reason = f"cannot read {found['_index']}: {kind}: {error.get('reason', '')}"[:_REASON_LIMIT]
+    return Fate(Verdict.DENIED if kind in _READ_DENIED else Verdict.FAILING, reason)
 
 
 def _reason(body: Any) -> str:

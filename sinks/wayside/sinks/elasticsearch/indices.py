@@ -118,6 +118,13 @@ def shape_faults(needed: Mappings, found: Mappings, path: str = "") -> Iterator[
             yield from shape_faults(field, there[name], f"{where}.")
 
 
+def source_faults(found: Mappings) -> Iterator[str]:
+    """Where an index would change or forget what was written: documents are read to be merged."""
+    source = found.get("_source", {})
+    if source.get("enabled", True) in (False, "false") or set(source) - {"enabled"}:
+        yield "its '_source' is not kept as it was written"
+
+
 def _kind(field: Mappings) -> str:
     kept = field.get("enabled", True) in (False, "false")
     return f"{field.get('type', 'object')}{' (not enabled)' if kept else ''}"

@@ -90,10 +90,15 @@ class Round:
         return list(dict.fromkeys(item.ref for item in self.items))
 
     def writes(self, stored: Mapping[DocumentRef, Stored | None]) -> list[Write]:
-        """What to write now. Items that are in their documents already are settled by this."""
+        """What to write now. Items that are in their documents already are settled by this.
+
+        An event stays open, untouched, while a document of it is not in `stored`: it could hold another event's word.
+        """
         documents = {ref: found.document if found else None for ref, found in stored.items()}
         self._written = {}
         for progress, items in _by_event(self._tried()):
+            if any(item.ref not in documents for item in items):
+                continue
             mark = progress.plan.mark
             if any(knowledge(documents[item.ref], mark) is Knowledge.OTHER for item in items):
                 progress.conflicting = True

@@ -18,9 +18,10 @@ class Bounds:
     """What is held and sent at once, and for how long.
 
     `waiting_*` bound the events that wait for their batch, `batch_*` one batch of them; after the first of a batch
-    others are waited for during `linger_s`. `read_documents` are read and written together, or fewer where, by what was
-    written before, they are likely to be over `read_bytes`; `bulk_bytes` are one request. Events go back to their
-    senders after `give_up_s` without a success.
+    others are waited for during `linger_s`. Changes of `plan_documents` are held at once, or of one event that has
+    more. `read_documents` are read and written together, or fewer where, by what was written before, they are likely
+    to be over `read_bytes`; `bulk_bytes` are one request. Events go back to their senders after `give_up_s` without a
+    success.
     """
 
     waiting_events: int = 10_000
@@ -28,6 +29,7 @@ class Bounds:
     batch_events: int = 500
     batch_bytes: int = 8 << 20
     linger_s: float = 0.005
+    plan_documents: int = 50_000
     read_documents: int = 1_000
     read_bytes: int = 32 << 20
     bulk_bytes: int = 8 << 20

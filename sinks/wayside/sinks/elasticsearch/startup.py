@@ -6,11 +6,12 @@ Invariant: a start ends with indices of the needed shape, or with a `Configurati
 import asyncio
 import logging
 from datetime import UTC, datetime
+from itertools import chain
 
 from wayside.eventing.errors import ConfigurationError
 from wayside.sinks.elasticsearch.bulk import MAY_PASS_SOON
 from wayside.sinks.elasticsearch.client import CallFailed, ElasticsearchClient
-from wayside.sinks.elasticsearch.indices import MAPPINGS, shape_faults
+from wayside.sinks.elasticsearch.indices import MAPPINGS, shape_faults, source_faults
 
 log = logging.getLogger("wayside.sinks")
 _PAUSE_S, _PROGRESS_S = 0.5, 3.0
@@ -48,7 +49,7 @@ async def _check_shapes(client: ElasticsearchClient) -> None:
     today = datetime.now(UTC).isoformat()
     for kind, needed in MAPPINGS.items():
         for index, mappings in (await client.mappings(kind, today)).items():
-            fault = next(shape_faults(needed, mappings), None)
+            fault = next(chain(source_faults(mappings), shape_faults(needed, mappings)), None)
             if fault is not None:
                 raise ConfigurationError(
                     f"index {index} has another shape: {fault}; "

@@ -7,7 +7,7 @@ error is its sender's still, whatever part of it was written.
 import asyncio
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from wayside.eventing.errors import MalformedEvent, WaysideError
 from wayside.eventing.event import CloudEvent
@@ -42,17 +42,27 @@ class RecordWriter:
     async def write(self, events: Sequence[CloudEvent]) -> list[Result]:
         """What became of each event: an outcome, `MalformedEvent`, `EventRefused` or `SinkUnavailable`."""
         results: dict[int, Result] = {}
-        progresses: dict[int, Progress] = {}
+        group: dict[int, Progress] = {}
+        documents, patience = 0, _Patience(self._bounds.give_up_s)
         for number, event in enumerate(events):
             plan = self._plan(event)
-            if isinstance(plan, Plan):
-                progresses[number] = Progress(plan)
-            else:
+            if not isinstance(plan, Plan):
                 results[number] = plan
-        await self._settle(list(progresses.values()))
-        apart = {number: each for number, each in progresses.items() if each.conflicting}
-        results |= {number: each.result() for number, each in progresses.items()} | await self._keep_apart(apart)
+                continue
+            # a small event may be a window of many rows, so that plans are bounded apart from events
+            if group and documents + len(plan.steps) > self._bounds.plan_documents:
+                results |= await self._written(group, patience)
+                group, documents = {}, 0
+            group[number] = Progress(plan)
+            documents += len(plan.steps)
+        results |= await self._written(group, patience)
         return [results[number] for number in range(len(events))]
+
+    async def _written(self, progresses: Mapping[int, Progress], patience: "_Patience") -> dict[int, Result]:
+        """What became of some of a batch's events, by their number."""
+        await self._settle(list(progresses.values()), patience)
+        apart = {number: each for number, each in progresses.items() if each.conflicting}
+        return {number: each.result() for number, each in progresses.items()} | await self._keep_apart(apart, patience)
 
     def _plan(self, event: CloudEvent) -> Plan | Result:
         try:
@@ -60,16 +70,15 @@ class RecordWriter:
         except MalformedEvent as exc:
             return exc
 
-    async def _keep_apart(self, conflicts: dict[int, Progress]) -> dict[int, Result]:
+    async def _keep_apart(self, conflicts: dict[int, Progress], patience: "_Patience") -> dict[int, Result]:
         """Store events whose keys are known with other data; one that is kept already is a duplicate."""
         kept = {number: Progress(conflict_plan(each.plan, self._client.names)) for number, each in conflicts.items()}
-        await self._settle(list(kept.values()))
+        await self._settle(list(kept.values()), patience)
         results = {number: each.result() for number, each in kept.items()}
         return {number: Outcome.CONFLICT if found is Outcome.STORED else found for number, found in results.items()}
 
-    async def _settle(self, progresses: Sequence[Progress]) -> None:
+    async def _settle(self, progresses: Sequence[Progress], patience: "_Patience") -> None:
         """Bring every event into its documents, or give it a failure."""
-        patience = _Patience(self._bounds.give_up_s)
         for items in slices(progresses, self._read_limit()):
             try:
                 await self._settle_slice(Round(items), patience)
@@ -79,7 +88,7 @@ class RecordWriter:
                 return
 
     def _read_limit(self) -> int:
-        """How many documents are read together: few where they are large, which only the last ones tell."""
+        """How many documents are read together: few where they are large, as the last ones or failed reads tell."""
         return max(1, min(self._bounds.read_documents, self._bounds.read_bytes // self._document_bytes))
 
     def _note_sizes(self, request: Sequence[tuple[Write, bytes]]) -> None:
@@ -90,15 +99,18 @@ class RecordWriter:
     async def _settle_slice(self, work: Round, patience: "_Patience") -> None:
         while refs := work.refs():
             try:
-                stored = await self._client.read(refs)
+                found = await self._client.read(refs)
             except CallFailed as exc:
                 self._metrics.retries.labels(exc.verdict.value).inc()
+                self._document_bytes = min(2 * self._document_bytes, self._bounds.read_bytes)
                 if exc.verdict not in MAY_PASS_SOON or not await patience.wait():
                     raise
                 continue
-            fates = await self._write(work.writes(stored))
-            work.settle(fates)
-            await self._before_next(work, fates, patience)
+            unread = {ref: each for ref, each in found.items() if isinstance(each, Fate)}
+            stored = {ref: each for ref, each in found.items() if not isinstance(each, Fate)}
+            written = await self._write(work.writes(stored))
+            work.settle(written)
+            await self._before_next(work, unread | written, patience)
 
     async def _before_next(self, work: Round, fates: Fates, patience: "_Patience") -> None:
         """Wait where something has to be tried again, and give back what has been tried for too long."""
