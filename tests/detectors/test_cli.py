@@ -224,6 +224,16 @@ def test_kafka_takes_the_place_of_the_event_port() -> None:
     assert settings.pull.subscription.group == "mine"
 
 
+def test_the_settings_of_kafka_are_read_for_verdicts_too_where_events_are_posted(
+    ks_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = tmp_path / "kafka.properties"
+    config.write_text("security.protocol\n")
+    flags = ("--artifact", str(ks_folder), "--data", str(tmp_path), "--kafka-config", str(config))
+    assert main(*flags, "--sink-url", "kafka://127.0.0.1:9/verdicts") == 2
+    assert "kafka.properties, line 1" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("flags", "reason"),
     [

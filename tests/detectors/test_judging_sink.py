@@ -1,13 +1,15 @@
 """A detector of pulled events: the same outcomes as over HTTP, and nothing accepted before its verdict is."""
 
+import sqlite3
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 import pytest
 
 from wayside.detectors.ingress import Answer
 from wayside.detectors.judging_sink import JudgingSink
 from wayside.detectors.metrics import DetectorMetrics
-from wayside.eventing.errors import MalformedEvent, QueueFull, WaysideError
+from wayside.eventing.errors import MalformedEvent, QueueFull
 from wayside.eventing.event import CloudEvent
 from wayside.eventing.sink import EventRefused, MemorySink, SinkUnavailable
 from wayside.eventing.vocabulary import OUTLIER, REQUEST
@@ -17,9 +19,9 @@ SAID = CloudEvent("2", "/detector", OUTLIER, b"{}")
 Judge = Callable[[CloudEvent], Awaitable[Answer]]
 
 
-def answering(answer: Answer | WaysideError) -> Judge:
+def answering(answer: Answer | Exception) -> Judge:
     async def judge(event: CloudEvent) -> Answer:
-        if isinstance(answer, WaysideError):
+        if isinstance(answer, Exception):
             raise answer
         return answer
 
@@ -41,6 +43,42 @@ async def test_a_verdict_goes_on_before_the_event_is_accepted() -> None:
     assert count(metrics, "scored") == 1
 
 
+class CountingJudge:
+    """Counts what it is asked, by the event's data."""
+
+    def __init__(self) -> None:
+        self.asked: list[bytes] = []
+
+    async def __call__(self, event: CloudEvent) -> Answer:
+        self.asked.append(event.data)
+        return Answer("scored", SAID)
+
+
+async def test_an_event_whose_verdict_waits_is_judged_once() -> None:
+    verdicts, judge = MemorySink(failures=[SinkUnavailable("away")] * 3), CountingJudge()
+    sink = JudgingSink(judge, DetectorMetrics(), verdicts)
+    for _ in range(3):
+        with pytest.raises(SinkUnavailable):
+            await sink.send(ASKED)
+    await sink.send(replace(ASKED, data=b"other"))  # the same key, and yet another event
+    await sink.send(ASKED)
+    assert judge.asked == [b"{}", b"other"]
+    await sink.send(ASKED)  # redelivered, once the verdict is the next stage's
+    assert judge.asked == [b"{}", b"other", b"{}"]
+
+
+async def test_verdicts_that_nobody_asks_for_again_are_forgotten() -> None:
+    verdicts, judge = MemorySink(failures=[SinkUnavailable("away")] * 1025), CountingJudge()
+    sink = JudgingSink(judge, DetectorMetrics(), verdicts)
+    for number in range(1025):
+        with pytest.raises(SinkUnavailable):
+            await sink.send(replace(ASKED, id=str(number)))
+    await sink.send(replace(ASKED, id="1024"))
+    assert len(judge.asked) == 1025
+    await sink.send(replace(ASKED, id="0"))
+    assert len(judge.asked) == 1026
+
+
 async def test_a_detector_with_an_outbox_needs_no_place_for_replies() -> None:
     metrics = DetectorMetrics()
     sink = JudgingSink(answering(Answer("duplicate")), metrics)
@@ -59,10 +97,15 @@ async def test_what_is_no_request_is_acknowledged_and_not_judged() -> None:
 
 @pytest.mark.parametrize(
     ("raised", "becomes", "outcome"),
-    [(MalformedEvent("ragged"), EventRefused, "malformed"), (QueueFull("full"), SinkUnavailable, "overloaded")],
+    [
+        (MalformedEvent("ragged"), EventRefused, "malformed"),
+        (QueueFull("full"), SinkUnavailable, "overloaded"),
+        (sqlite3.OperationalError("database or disk is full"), SinkUnavailable, "failed"),
+        (ZeroDivisionError("a defect"), ZeroDivisionError, "failed"),
+    ],
 )
 async def test_what_cannot_be_judged_is_refused_or_waits(
-    raised: WaysideError, becomes: type[WaysideError], outcome: str
+    raised: Exception, becomes: type[Exception], outcome: str
 ) -> None:
     metrics, verdicts = DetectorMetrics(), MemorySink()
     sink = JudgingSink(answering(raised), metrics, verdicts)

@@ -111,3 +111,14 @@ async def _drive(steps: list[tuple[str, int]]) -> None:
     assert rest == sorted(rest)
     assert queue.counts.taken == len(accepted)
     assert queue.bytes == 0
+
+
+async def test_bytes_of_a_taken_item_count_while_it_is_held() -> None:
+    queue: BoundedQueue[int] = BoundedQueue(10, 100)
+    assert queue.offer(1, 60)
+    assert await queue.wait_take() == 1
+    with queue.holding(60):
+        assert not queue.offer(2, 60)
+        assert queue.offer(3, 40)
+    assert queue.bytes == 40
+    assert queue.offer(4, 60)

@@ -14,6 +14,7 @@ from wayside.eventing.errors import ConfigurationError
 from wayside.eventing.http.client import HttpClient, Unreachable, Url
 from wayside.eventing.http.server import HttpServer
 from wayside.logger import cli
+from wayside.logger.emitter import log_sink
 from wayside.logger.settings import LogMode
 
 INJECTED = [
@@ -96,6 +97,27 @@ def test_what_cannot_be_done_is_one_line(argv: list[str], words: str, capsys: py
     printed = capsys.readouterr().err
     assert words in printed
     assert printed.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("flag", "value"),
+    [
+        *(("--send-timeout", value) for value in ("nan", "inf", "0", "901")),  # Kafka's client takes 900 at most
+        *(("--grace", value) for value in ("nan", "inf", "-1")),
+        *(("--quiet-period", value) for value in ("nan", "-1")),
+    ],
+)
+def test_seconds_that_nobody_can_wait_are_refused(flag: str, value: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"{flag}.* must be"):
+        cli.parse([flag, value], {})
+
+
+@pytest.mark.parametrize("timeout", ["0.01", "900"])
+async def test_kafka_takes_every_send_timeout_that_we_take(timeout: str) -> None:
+    settings = cli.parse(["--log-url", "kafka://127.0.0.1:9/t", "--send-timeout", timeout], {})
+    sink = log_sink(settings.delivery)
+    await sink.start()
+    await sink.stop()
 
 
 def test_a_service_named_like_us_changes_nothing() -> None:

@@ -83,6 +83,46 @@ async def test_metadata_counts_towards_the_bytes_that_may_wait() -> None:
     await emitter.stop()
 
 
+class WaitingSink(MemorySink):
+    """Holds every event until it is let go."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate, self.held = asyncio.Event(), 0
+
+    async def send(self, event: CloudEvent) -> None:
+        self.held += 1
+        await self.gate.wait()
+        await super().send(event)
+
+
+async def test_what_is_in_flight_counts_towards_the_bytes_until_it_is_settled() -> None:
+    sink, registry = WaitingSink(), CollectorRegistry()
+    emitter = Emitter(sink, Delivery(workers=512, queue_bytes=50_000), LoggerMetrics(registry))
+    await emitter.start()
+    for number in range(3):
+        emitter.offer(event(number, "x" * 20_000))
+        while sink.held <= number < 2:  # a worker has it, so that nothing waits
+            await asyncio.sleep(0)
+    assert dropped(registry, "queue_full") == 1
+    assert registry.get_sample_value("wayside_logger_queue_bytes") == 2 * (20_000 + 2048)
+    sink.gate.set()
+    await emitter.stop(5)
+    assert len(sink.events) == 2
+    assert registry.get_sample_value("wayside_logger_queue_bytes") == 0
+
+
+async def test_nothing_is_held_after_a_stop_that_gave_up() -> None:
+    registry = CollectorRegistry()
+    emitter = Emitter(WaitingSink(), Delivery(workers=1), LoggerMetrics(registry))
+    await emitter.start()
+    for number in range(3):
+        emitter.offer(event(number))
+    await emitter.stop(0.05)
+    assert dropped(registry, "shutdown") == 3
+    assert registry.get_sample_value("wayside_logger_queue_bytes") == 0
+
+
 def test_a_body_in_tiny_pieces_is_charged_for_what_it_takes() -> None:
     budget = CaptureBudget(10_000)
     copy = BodyCopy(10_000, budget)

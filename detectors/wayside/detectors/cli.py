@@ -39,7 +39,7 @@ class DetectSettings:
     """What to serve and where. `data` is for window detectors; row detectors keep nothing.
 
     `pull` says what is read from Kafka, and then no event port is opened. `sink_url` takes the verdicts that are no
-    reply to a post: all of a window detector's, and with `pull` a row detector's too.
+    reply to a post: all of a window detector's, and with `pull` a row detector's too. `kafka_config` is for it, too.
     """
 
     artifact: Path
@@ -51,6 +51,7 @@ class DetectSettings:
     data: Path | None
     sink_url: str | None
     pull: Pull | None
+    kafka_config: Path | None
     retain_windows: int
     batch: BatchLimits
     ingress: IngressLimits
@@ -71,6 +72,7 @@ def parse(argv: Sequence[str], environ: Mapping[str, str]) -> DetectSettings:
         data=arguments.data,
         sink_url=check_event_url(arguments.sink_url) if arguments.sink_url else None,
         pull=_pull(arguments),
+        kafka_config=arguments.kafka_config,
         retain_windows=arguments.retain_windows,
         batch=BatchLimits(rows=arguments.batch_rows, wait_s=arguments.batch_wait_ms / 1000),
         ingress=IngressLimits(body_bytes=arguments.body_limit),
@@ -169,7 +171,7 @@ async def _serve_pulled(settings: DetectSettings, pull: Pull, detector: _Detecto
 
 def _verdict_sink(settings: DetectSettings) -> Sink:
     assert settings.sink_url is not None, "checked when the command line was parsed"
-    return event_sink(settings.sink_url, _SINK_TIMEOUT_S, settings.pull.config if settings.pull else None)
+    return event_sink(settings.sink_url, _SINK_TIMEOUT_S, settings.kafka_config)
 
 
 def _drift_service(

@@ -1,9 +1,12 @@
 """A detector as a sink: what it is sent it judges, and its verdict goes to another sink. For events that are pulled.
 
 Invariant: `send` returns only after the verdict, where there is one, was accepted by `verdicts`, or its rows are on
-disk; what a detector does not score is acknowledged and counted, as over HTTP.
+disk; what a detector does not score is acknowledged and counted, as over HTTP. An event whose verdict could not be
+handed on is not judged again when it is sent again.
 """
 
+import sqlite3
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 
 from wayside.detectors.ingress import Answer
@@ -14,6 +17,8 @@ from wayside.eventing.sink import EventRefused, Sink, SinkUnavailable
 from wayside.eventing.vocabulary import REQUEST
 
 _RETRY_AFTER_S = 1.0
+# verdicts that wait for their event to be sent again; more than a source has in flight, so that none is judged twice
+_WAITING_LIMIT = 1024
 
 
 class JudgingSink:
@@ -28,6 +33,7 @@ class JudgingSink:
         self._judge = judge
         self._verdicts = verdicts
         self._events = metrics.events
+        self._waiting: OrderedDict[tuple[str, str, bytes], Answer] = OrderedDict()
 
     async def start(self) -> None:
         if self._verdicts is not None:
@@ -42,15 +48,40 @@ class JudgingSink:
         if event.type != REQUEST:
             self._events.labels("ignored").inc()
             return
+        answer = await self._answer(event)
+        if answer.reply is not None:
+            await self._hand_on(event, answer, answer.reply)
+        self._events.labels(answer.outcome).inc()
+
+    async def _answer(self, event: CloudEvent) -> Answer:
+        waiting = self._waiting.pop(_identity(event), None) if self._waiting else None
+        if waiting is not None:
+            return waiting
         try:
-            answer = await self._judge(event)
+            return await self._judge(event)
         except MalformedEvent as exc:
             self._events.labels("malformed").inc()
             raise EventRefused(str(exc)) from exc
         except QueueFull as exc:
             self._events.labels("overloaded").inc()
             raise SinkUnavailable(str(exc), _RETRY_AFTER_S) from exc
-        if answer.reply is not None:
-            assert self._verdicts is not None, "whoever replies is given a place for it"
-            await self._verdicts.send(answer.reply)
-        self._events.labels(answer.outcome).inc()
+        except sqlite3.Error as exc:  # a full disk, or a locked file: the event waits, as over HTTP, until it passes
+            self._events.labels("failed").inc()
+            raise SinkUnavailable(f"the detector's journal cannot be written: {exc}", _RETRY_AFTER_S) from exc
+        except Exception:
+            self._events.labels("failed").inc()
+            raise
+
+    async def _hand_on(self, event: CloudEvent, answer: Answer, reply: CloudEvent) -> None:
+        assert self._verdicts is not None, "whoever replies is given a place for it"
+        try:
+            await self._verdicts.send(reply)
+        except SinkUnavailable:
+            self._waiting[_identity(event)] = answer
+            if len(self._waiting) > _WAITING_LIMIT:  # of an event that another member was given, nobody asks again
+                self._waiting.popitem(last=False)
+            raise
+
+
+def _identity(event: CloudEvent) -> tuple[str, str, bytes]:
+    return event.source, event.id, event.digest

@@ -5,6 +5,8 @@ Invariant: `offered == taken + waiting + refused`, at every moment.
 
 import asyncio
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -67,6 +69,15 @@ class BoundedQueue(Generic[T]):
         if self._items:
             self._wake_one()
         return item
+
+    @contextmanager
+    def holding(self, size_bytes: int) -> Iterator[None]:
+        """Count the bytes of an item that was taken against the bound for as long as it takes memory all the same."""
+        self.bytes += size_bytes
+        try:
+            yield
+        finally:
+            self.bytes -= size_bytes
 
     def close(self) -> None:
         """Take no more items; what is inside can still be taken. May be called twice."""

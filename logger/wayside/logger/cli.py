@@ -27,6 +27,7 @@ from wayside.logger.settings import Capture, Delivery, Identity, Listen, LoggerS
 
 ENVIRONMENT = "WAYSIDE_LOGGER"
 CA_FOLDER = Path("/etc/tls/logger")
+_GRACE_LIMIT_S = 3600
 _SINGLE_DASH = re.compile(r"-[a-z][a-z-]+(=.*)?", re.ASCII | re.DOTALL)
 # Duties of the agent's image that this logger does not have: accepted at their defaults, refused otherwise.
 _REFUSED = {
@@ -47,8 +48,7 @@ def parse(argv: Sequence[str], environ: Mapping[str, str]) -> LoggerSettings:
     _refuse_other_duties(arguments)
     if arguments.log_url:
         check_event_url(arguments.log_url)
-    if min(arguments.workers, arguments.queue_events, arguments.queue_bytes) < 1 or arguments.send_timeout <= 0:
-        raise ConfigurationError("--workers, --queue-events, --queue-bytes and --send-timeout must be above 0")
+    _check_numbers(arguments)
     settings = LoggerSettings(
         listen=Listen(arguments.host, arguments.port, arguments.admin_host, arguments.admin_port),
         upstream=Upstream(arguments.component_host, arguments.component_port),
@@ -59,6 +59,15 @@ def parse(argv: Sequence[str], environ: Mapping[str, str]) -> LoggerSettings:
         quiet_s=arguments.quiet_period,
     )
     return replace(settings, readiness_probe=environ.get("SERVING_READINESS_PROBE", ""))
+
+
+def _check_numbers(arguments: argparse.Namespace) -> None:
+    if min(arguments.workers, arguments.queue_events, arguments.queue_bytes) < 1:
+        raise ConfigurationError("--workers, --queue-events and --queue-bytes must be above 0")
+    if not 0.01 <= arguments.send_timeout <= 900:  # what Kafka's client takes; no number lies between nan's bounds
+        raise ConfigurationError("--send-timeout must be 0.01 to 900 seconds")
+    if not (0 <= arguments.grace <= _GRACE_LIMIT_S and 0 <= arguments.quiet_period <= _GRACE_LIMIT_S):
+        raise ConfigurationError(f"--grace and --quiet-period must be 0 to {_GRACE_LIMIT_S} seconds")
 
 
 def _capture(arguments: argparse.Namespace) -> Capture:

@@ -15,6 +15,7 @@ from wayside.eventing.event import CloudEvent
 from wayside.eventing.http.client import HttpClient
 from wayside.eventing.http.event_sink import HttpEventSink
 from wayside.eventing.kafka.address import is_kafka_url
+from wayside.eventing.outage import OutageNotice
 from wayside.eventing.outbound import event_sink
 from wayside.eventing.queue import BoundedQueue
 from wayside.eventing.sink import EventRefused, Sink, SinkUnavailable
@@ -34,8 +35,15 @@ def kind_of(event: CloudEvent) -> str:
     return "request" if event.type == REQUEST else "response"
 
 
+def _size_of(event: CloudEvent) -> int:
+    return len(event.data) + len(event.extensions[METADATA]) + _OVERHEAD_BYTES
+
+
 class Emitter:
-    """Sends what it is offered to `sink`, `in_flight` events at once. `stop` flushes until its deadline."""
+    """Sends what it is offered to `sink`, `in_flight` events at once. `stop` flushes until its deadline.
+
+    What waits and what is in flight together hold at most the delivery's `queue_bytes`.
+    """
 
     def __init__(self, sink: Sink, delivery: Delivery, metrics: LoggerMetrics) -> None:
         self._sink = sink
@@ -44,7 +52,7 @@ class Emitter:
         self._metrics = metrics
         self._tasks: list[asyncio.Task[None]] = []
         self._refused = self._cut_off = 0
-        self._available = True
+        self._outage = OutageNotice(log, "events wait in memory")
         metrics.watch(cast("BoundedQueue[object]", self._queue))
 
     async def start(self) -> None:
@@ -67,8 +75,7 @@ class Emitter:
         """Queue an event, or drop and count it where there is no room."""
         kind = kind_of(event)
         self._metrics.captured[kind].inc()
-        size = len(event.data) + len(event.extensions[METADATA]) + _OVERHEAD_BYTES
-        if not self._queue.offer(event, size):
+        if not self._queue.offer(event, _size_of(event)):
             self._metrics.dropped.labels(kind, "queue_full").inc()
 
     def drop(self, kind: str, reason: str) -> None:
@@ -78,15 +85,20 @@ class Emitter:
 
     async def _work(self) -> None:
         while (event := await self._queue.wait_take()) is not None:
-            try:
-                await self._send(event)
-            except asyncio.CancelledError:
-                self._metrics.dropped.labels(kind_of(event), "shutdown").inc()
-                self._cut_off += 1
-                raise
-            except Exception:  # a worker's edge: whatever one event does, the others are sent
-                self._metrics.dropped.labels(kind_of(event), "refused").inc()
-                log.exception("an event could not be sent and is dropped")
+            with self._queue.holding(_size_of(event)):
+                await self._settle(event)
+
+    async def _settle(self, event: CloudEvent) -> None:
+        """Send an event, or count it as dropped."""
+        try:
+            await self._send(event)
+        except asyncio.CancelledError:
+            self._metrics.dropped.labels(kind_of(event), "shutdown").inc()
+            self._cut_off += 1
+            raise
+        except Exception:  # a worker's edge: whatever one event does, the others are sent
+            self._metrics.dropped.labels(kind_of(event), "refused").inc()
+            log.exception("an event could not be sent and is dropped")
 
     async def _send(self, event: CloudEvent) -> None:
         pause_s = _BACKOFF_S[0]
@@ -94,7 +106,8 @@ class Emitter:
             try:
                 await self._sink.send(event)
             except SinkUnavailable as exc:
-                self._note_unavailable(exc)
+                self._metrics.attempts["unavailable"].inc()
+                self._outage.note_away(exc)
                 asked_s = min(exc.retry_after_s or 0.0, _RETRY_AFTER_LIMIT_S)
                 await asyncio.sleep(max(asked_s, pause_s * random.uniform(0.5, 1.0)))
                 pause_s = min(2 * pause_s, _BACKOFF_S[1])
@@ -106,15 +119,7 @@ class Emitter:
     def _note_sent(self, event: CloudEvent) -> None:
         self._metrics.attempts["accepted"].inc()
         self._metrics.sent[kind_of(event)].inc()
-        if not self._available:
-            self._available = True
-            log.info("the log url takes events again; %d wait", len(self._queue))
-
-    def _note_unavailable(self, reason: SinkUnavailable) -> None:
-        self._metrics.attempts["unavailable"].inc()
-        if self._available:
-            self._available = False
-            log.warning("events wait in memory and are tried again, because %s", reason)
+        self._outage.note_back(f"the log url takes events again; {len(self._queue)} wait")
 
     def _refuse(self, event: CloudEvent, reason: EventRefused) -> None:
         self._metrics.attempts["refused"].inc()

@@ -51,7 +51,7 @@ class LoggerMetrics:
         def gauge(name: str, words: str) -> Gauge:
             return Gauge(f"wayside_logger_queue_{name}", words, registry=self._registry)
 
-        gauge("events", "Events that wait to be sent.").set_function(lambda: len(queue))
-        gauge("bytes", "Bytes that wait to be sent.").set_function(lambda: queue.bytes)
+        gauge("events", "Events that wait for a place in flight.").set_function(lambda: len(queue))
+        gauge("bytes", "Bytes that wait or are being sent.").set_function(lambda: queue.bytes)
         gauge("limit_events", "The queue's bound in events.").set(queue.limit_items)
         gauge("limit_bytes", "The queue's bound in bytes.").set(queue.limit_bytes)

@@ -64,7 +64,8 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """Where events go; an empty `url` turns capture off. Queue bounds are what an outage may last before drops.
+    """Where events go; an empty `url` turns capture off. Queue bounds are what an outage may last before drops;
+    `queue_bytes` bounds what is in flight too.
 
     `ca_file` and `tls_skip_verify` are for https; a Kafka cluster's TLS and SASL are in `kafka_config`.
     """

@@ -43,6 +43,7 @@ _DEFAULTS = {
 _AHEAD_OF_REVOKE_S = 5.0
 _CLOSE_S = 3.0
 _POLL_S = 0.1
+_NOT_COMMITTED = "could not commit; what was not committed comes again"
 _PERMANENT = (
     KafkaError.TOPIC_AUTHORIZATION_FAILED,
     KafkaError.GROUP_AUTHORIZATION_FAILED,
@@ -105,7 +106,7 @@ class GroupConsumer:
             async with asyncio.timeout(_CLOSE_S):
                 await self._call(self._consumer.close)
         except (ConsumerFailed, RuntimeError, TimeoutError) as exc:
-            log.warning("left group %s uncleanly: %s", self._subscription.group, exc or "Kafka does not answer")
+            log.warning("left group %s uncleanly: %s", self._subscription.group, str(exc) or "Kafka does not answer")
         self._thread.end()
 
     async def fetch(self, limit_events: int, limit_bytes: int, wait_s: float) -> list[KafkaRecord]:
@@ -163,9 +164,13 @@ class GroupConsumer:
         """An error in the place of a message. What may pass is told once; what will not ends the consumer."""
         if error.fatal() or error.code() in _PERMANENT:
             raise ConsumerFailed(error.str())
-        if error.str() != self._complaint:
-            self._complaint = error.str()
-            log.warning("group %s: %s", self._subscription.group, self._complaint)
+        self._complain(error.str())
+
+    def _complain(self, words: str) -> None:
+        """Tell of what may pass, once for as long as it stays the same."""
+        if words != self._complaint:
+            self._complaint = words
+            log.warning("group %s: %s", self._subscription.group, words)
 
     def _commit(self, offsets: Mapping[PartitionId, int]) -> None:
         # never a synchronous one: librdkafka would block in it for most of a minute where Kafka is away
@@ -181,12 +186,14 @@ class GroupConsumer:
         gone = _ids(partitions)
         self._forget(gone)
         released = asyncio.run_coroutine_threadsafe(self._member.release(gone, _AHEAD_OF_REVOKE_S), self._loop)
-        offsets = released.result(2 * _AHEAD_OF_REVOKE_S)
-        if offsets:
-            try:
+        try:
+            offsets = released.result(2 * _AHEAD_OF_REVOKE_S)
+            if offsets:
                 self._commit(offsets)
-            except KafkaException as exc:
-                log.warning("group %s could not commit; events will come again: %s", self._subscription.group, exc)
+        except KafkaException as exc:
+            self._complain(f"{_NOT_COMMITTED}: {error_of(exc)}")
+        except TimeoutError:  # an event loop that is held up may not end the process: the events come again
+            self._complain(f"{_NOT_COMMITTED}: the event loop did not answer")
 
     def _on_lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         gone = _ids(partitions)
@@ -196,8 +203,9 @@ class GroupConsumer:
     def _on_commit(self, error: KafkaError | None, partitions: list[TopicPartition]) -> None:
         self._commits -= 1
         if error is not None:
-            log.warning("group %s could not commit; events will come again: %s", self._subscription.group, error.str())
+            self._complain(f"{_NOT_COMMITTED}: {error.str()}")
             return
+        self._complaint = ""
         done = {PartitionId(at.topic, at.partition): at.offset for at in partitions if at.error is None}
         self._loop.call_soon_threadsafe(self._member.committed, done)
 

@@ -14,6 +14,7 @@ from wayside.eventing.errors import MalformedEvent
 from wayside.eventing.event import CloudEvent
 from wayside.eventing.kafka.binding import KafkaRecord, decode
 from wayside.eventing.kafka.metrics import SourceMetrics
+from wayside.eventing.outage import OutageNotice
 from wayside.eventing.sink import EventRefused, Sink, SinkUnavailable
 
 log = logging.getLogger("wayside.kafka")
@@ -41,7 +42,7 @@ class Delivery:
         self._letters = letters
         self._passes = passes
         self._metrics = metrics
-        self._available = True
+        self._outage = OutageNotice(log, "events wait in Kafka")
         self._buried = 0
         self._ending = asyncio.Event()
 
@@ -66,7 +67,7 @@ class Delivery:
             try:
                 await self._sink.send(event)
             except SinkUnavailable as exc:
-                self._note_unavailable(str(exc))
+                self._outage.note_away(exc)
                 pause_s = pauses.next_s(exc.retry_after_s)
             except (EventRefused, MalformedEvent) as exc:
                 return await self._bury(record, _REFUSED, str(exc), abandoned)
@@ -77,7 +78,8 @@ class Delivery:
                     return await self._bury(record, _FAULT, f"the sink failed: {type(exc).__name__}", abandoned)
                 pause_s = pauses.next_s(None)
             else:
-                self._note_delivered()
+                self._metrics.events.labels("delivered").inc()
+                self._outage.note_back("the sink takes events again")
                 return True
             if not await self._pause(pause_s, abandoned):
                 return False
@@ -88,7 +90,7 @@ class Delivery:
             try:
                 await self._letters.keep(record, code, reason)
             except (SinkUnavailable, EventRefused) as exc:
-                self._note_unavailable(f"a dead letter cannot be kept: {exc}")
+                self._outage.note_away(f"a dead letter cannot be kept: {exc}")
             else:
                 self._note_buried(record, reason)
                 return True
@@ -104,17 +106,6 @@ class Delivery:
             return False
         self._metrics.retries.inc()
         return True
-
-    def _note_delivered(self) -> None:
-        self._metrics.events.labels("delivered").inc()
-        if not self._available:
-            self._available = True
-            log.info("the sink takes events again")
-
-    def _note_unavailable(self, reason: str) -> None:
-        if self._available:
-            self._available = False
-            log.warning("events wait in Kafka and are tried again, because %s", reason)
 
     def _note_buried(self, record: KafkaRecord, reason: str) -> None:
         self._metrics.events.labels("dead_lettered").inc()

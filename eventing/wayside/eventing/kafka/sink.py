@@ -75,7 +75,10 @@ class TopicWriter:
     def _failure(self, error: KafkaError, producer: ReportingProducer) -> SinkUnavailable | EventRefused:
         code, where = error.code(), f"topic {self._topic} at {self._servers}"
         if code in _TOO_LARGE:
-            return EventRefused(f"{where}: the event is too large: raise the topic's max.message.bytes ({error.str()})")
+            return EventRefused(
+                f"{where}: the event is too large: raise the topic's max.message.bytes, and message.max.bytes in the"
+                f" --kafka-config file where that is smaller ({error.str()})"
+            )
         if code in _FOR_GOOD:
             return EventRefused(f"{where}: {error.str()}")
         if code in _UNKNOWN_TOPIC:
