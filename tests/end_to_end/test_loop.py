@@ -15,7 +15,7 @@ from wayside.local.balance import Balance
 from wayside.local.composition import LOOPBACK
 from wayside.local.demo.digits import Stream
 from wayside.local.demo.ledger import LedgerReader
-from wayside.sinks.records import RecordReader
+from wayside.sinks.embedded.reader import RecordReader
 
 if TYPE_CHECKING:
     from .conftest import Loop

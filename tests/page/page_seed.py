@@ -30,7 +30,7 @@ from wayside.local.page.app import make_app
 from wayside.local.page.files import Files
 from wayside.local.page.sources import AdminPorts, AdminReader
 from wayside.local.page.state import LiveState, PageMetrics
-from wayside.sinks.record_sink import RecordSink
+from wayside.sinks.embedded.sink import RecordSink
 
 KEY = ServiceKey("default", "digits", "predictor", "")
 OUTLIERS = DetectorIdentity("outlier", "knn", "ab" * 32, 0.01)

@@ -18,7 +18,7 @@ from wayside.local.page.latency import HISTORY_S, AnswerSeries, Histogram, Sampl
 from wayside.local.page.panels import Readings
 from wayside.local.page.rates import Measured, judge, wilson
 from wayside.local.page.sources import DriftReading, LoggerReading, Reading
-from wayside.sinks.records import RecordCounts
+from wayside.sinks.embedded.reader import RecordCounts
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.floats() | st.integers() | st.text(),

@@ -18,9 +18,9 @@ from wayside.eventing.identity import record_id
 from wayside.eventing.verdict import RowRange, RowVerdict
 from wayside.eventing.vocabulary import ADVERSARIAL, OUTLIER, REQUEST_TIME
 from wayside.sinks.document import ROWS_LIMIT, Document, row_parts
+from wayside.sinks.embedded.reader import RecordReader
+from wayside.sinks.embedded.store import RecordStore
 from wayside.sinks.merging import Knowledge, Mark, PayloadPart, contributions, knowledge, part_of, shown
-from wayside.sinks.record_store import RecordStore
-from wayside.sinks.records import RecordReader
 
 ROWS = [[1.0, 2.0], [3.0, 4.0]]
 MEMBERS = [RowRange("digits-predictor", "e1", 0, 2, TIME)]

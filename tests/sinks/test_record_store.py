@@ -25,9 +25,9 @@ from wayside.eventing.event import CloudEvent
 from wayside.eventing.identity import record_id
 from wayside.eventing.verdict import RowRange, RowVerdict
 from wayside.eventing.vocabulary import OUTLIER
-from wayside.sinks.record_sink import RecordSink
-from wayside.sinks.record_store import Outcome, RecordStore
-from wayside.sinks.records import RecordCounts, RecordReader
+from wayside.sinks.embedded.reader import RecordCounts, RecordReader
+from wayside.sinks.embedded.sink import RecordSink
+from wayside.sinks.embedded.store import Outcome, RecordStore
 
 ROWS = [[1.0, 2.0], [3.0, 4.0]]
 WINDOW = window(0, 2, True, [RowRange("digits-predictor", "e1", 0, 2, TIME)])
@@ -275,7 +275,7 @@ import asyncio, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
 from events import request, response
-from wayside.sinks.record_store import RecordStore
+from wayside.sinks.embedded.store import RecordStore
 async def main():
     store = RecordStore(Path(sys.argv[1]))
     await store.start()

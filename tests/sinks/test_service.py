@@ -1,5 +1,6 @@
 """The sinks as services: flags, one-line errors, answers to good and bad messages, and a real process."""
 
+import asyncio
 import os
 import signal
 import socket
@@ -16,8 +17,8 @@ from wayside.eventing.http.event_sink import HttpEventSink
 from wayside.eventing.http.server import ServerLimits
 from wayside.eventing.sink import MemorySink, SinkUnavailable
 from wayside.sinks import cli
+from wayside.sinks.embedded.reader import RecordReader
 from wayside.sinks.receiver import Receiver
-from wayside.sinks.records import RecordReader
 
 
 @pytest.mark.parametrize(
@@ -72,8 +73,6 @@ def free_port() -> int:
 
 
 async def wait_ready(client: HttpClient, admin: int) -> None:
-    import asyncio
-
     async with asyncio.timeout(20):
         while True:
             try:
@@ -107,3 +106,32 @@ async def test_the_record_sink_runs_alone(tmp_path: Path) -> None:
     reader = RecordReader(tmp_path / "records.sqlite")
     assert reader.counts().records == 1
     reader.close()
+
+
+async def test_a_sink_that_waits_for_its_store_is_alive_and_not_ready(tmp_path: Path) -> None:
+    port, admin = free_port(), free_port()
+    ports = ["--port", str(port), "--admin-port", str(admin)]
+    away = ["--url", "http://127.0.0.1:9", "--wait", "60s"]
+    process = subprocess.Popen([sys.executable, "-m", "wayside.sinks", "elasticsearch", *ports, *away])
+    client = HttpClient()
+    try:
+        assert await answer_of(client, f"http://127.0.0.1:{admin}/healthz") == 200
+        assert await answer_of(client, f"http://127.0.0.1:{admin}/readyz") == 503
+        with pytest.raises(SinkUnavailable):
+            await HttpEventSink(f"http://127.0.0.1:{port}/", 5, client).send(request([[1.0]]))
+        process.terminate()
+        assert process.wait(10) == 0, "a signal ends the waiting"
+    finally:
+        process.kill()
+        process.wait()
+        await client.close()
+
+
+async def answer_of(client: HttpClient, url: str) -> int:
+    """The status of an answer, once there is one."""
+    async with asyncio.timeout(20):
+        while True:
+            try:
+                return (await client.send(b"GET", Url.parse(url), [], timeout_s=5)).status
+            except Unreachable:
+                await asyncio.sleep(0.05)

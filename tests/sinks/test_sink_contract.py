@@ -14,9 +14,9 @@ from wayside.eventing.http.event_sink import HttpEventSink
 from wayside.eventing.http.server import ServerLimits
 from wayside.eventing.sink import EventRefused, MemorySink, Sink
 from wayside.eventing.verdict import RowRange
+from wayside.sinks.embedded.sink import RecordSink
 from wayside.sinks.prometheus import PrometheusSink
 from wayside.sinks.receiver import Receiver
-from wayside.sinks.record_sink import RecordSink
 
 EVENTS = [
     request([[1.0]]),

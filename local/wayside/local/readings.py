@@ -19,7 +19,7 @@ from wayside.local.carriers import Carried, kafka_carrier
 from wayside.local.composition import LOOPBACK, Composition, Detector, Listener
 from wayside.local.replica import compare
 from wayside.sinks.elasticsearch.settings import ElasticsearchSettings
-from wayside.sinks.records import RecordCounts, RecordReader
+from wayside.sinks.embedded.reader import RecordCounts, RecordReader
 
 _TIMEOUT_S = 10.0
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from wayside.local.balance import Replica
 from wayside.sinks.document import Document
 from wayside.sinks.elasticsearch.settings import ElasticsearchSettings
-from wayside.sinks.records import RecordReader
+from wayside.sinks.embedded.reader import RecordReader
 
 _CHUNK = 500
 

@@ -17,10 +17,10 @@ from wayside.eventing.http.server import ServerLimits
 from wayside.eventing.kafka.options import Pull, add_source_arguments, open_source, pull_of
 from wayside.eventing.sink import Sink
 from wayside.sinks.elasticsearch.settings import ElasticsearchSettings
+from wayside.sinks.embedded.reader import RecordReader
+from wayside.sinks.embedded.sink import RecordSink
 from wayside.sinks.prometheus import PrometheusSink
 from wayside.sinks.receiver import Receiver
-from wayside.sinks.record_sink import RecordSink
-from wayside.sinks.records import RecordReader
 
 ENVIRONMENT = "WAYSIDE_SINK"
 _PORTS = {"records": 8640, "prometheus": 8650, "elasticsearch": 8660}
@@ -135,7 +135,8 @@ async def serve(settings: SinkSettings) -> int:
         return await _serve_pulled(settings, settings.pull, opened, registry)
     refused = Counter("wayside_sink_malformed", "Messages that were no CloudEvent.", registry=registry)
     receiver = Receiver(opened.sink, settings.host, settings.port, settings.limits, refused.inc)
-    admin = AdminServer(registry, settings.admin_host, settings.admin_port, opened.checks, opened.views)
+    checks: Mapping[str, Check] = {**opened.checks, "receiver": lambda: receiver.listening}
+    admin = AdminServer(registry, settings.admin_host, settings.admin_port, checks, opened.views)
     return await run_until_signalled([admin, opened.sink, receiver])
 
 

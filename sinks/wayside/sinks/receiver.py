@@ -29,6 +29,11 @@ class Receiver:
     def port(self) -> int:
         return self._server.port
 
+    @property
+    def listening(self) -> bool:
+        """Whether events can be posted now."""
+        return self._server.listening
+
     async def start(self) -> None:
         """Listen. Raises `ConfigurationError` where the port is in use."""
         await self._server.start()

@@ -22,8 +22,8 @@ from wayside.sinks.document import Document
 from wayside.sinks.elasticsearch.reader import ElasticsearchRecords
 from wayside.sinks.elasticsearch.settings import ElasticsearchSettings
 from wayside.sinks.elasticsearch.sink import ElasticsearchSink
-from wayside.sinks.record_store import RecordStore
-from wayside.sinks.records import RecordReader
+from wayside.sinks.embedded.reader import RecordReader
+from wayside.sinks.embedded.store import RecordStore
 
 MIDNIGHT_NS = parse_time("2026-11-22T00:00:00Z")
 SOURCE = "digits-predictor"

@@ -57,6 +57,11 @@ class HttpServer:
         self._connections: set[_Connection] = set()
 
     @property
+    def listening(self) -> bool:
+        """Whether it takes connections now."""
+        return self._server is not None and self._server.is_serving()
+
+    @property
     def open_connections(self) -> int:
         """How many connections are open now."""
         return len(self._connections)

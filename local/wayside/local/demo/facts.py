@@ -13,7 +13,7 @@ from wayside.local.demo.ledger import LedgerReader, PhaseRow, Route, RouteSummar
 
 if TYPE_CHECKING:
     from wayside.sinks.alerts import Alert
-    from wayside.sinks.records import RecordReader, WindowRow
+    from wayside.sinks.embedded.reader import RecordReader, WindowRow
 
 _LIMIT = 100_000
 

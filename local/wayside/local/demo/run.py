@@ -31,7 +31,7 @@ from wayside.local.demo.summary import summarise
 from wayside.local.demo.traffic import Load, Targets, Traffic
 from wayside.local.readings import Readings
 from wayside.local.supervisor import Supervisor
-from wayside.sinks.records import RecordReader
+from wayside.sinks.embedded.reader import RecordReader
 
 _SETTLE_S = 60.0
 # what a captured event takes of the logger's queue besides its body; its bound is then an outage of so many seconds

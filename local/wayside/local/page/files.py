@@ -18,7 +18,7 @@ from wayside.local.demo.facts import Span
 from wayside.local.demo.ledger import Fault, LedgerReader, PhaseRow, Route
 from wayside.local.page.latency import AnswerSeries
 from wayside.local.page.sources import Problem
-from wayside.sinks.records import Alert, DetectorRate, RecordCounts, RecordReader, WindowRow
+from wayside.sinks.embedded.reader import Alert, DetectorRate, RecordCounts, RecordReader, WindowRow
 
 T = TypeVar("T")
 _FLAGGED = 12

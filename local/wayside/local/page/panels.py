@@ -20,7 +20,7 @@ from wayside.local.page.files import LedgerReading, RecordsReading
 from wayside.local.page.latency import Line, Point, rates
 from wayside.local.page.rates import Measured, detectors, judge, measured
 from wayside.local.page.sources import DriftReading, LoggerReading, Reading
-from wayside.sinks.records import Alert, DetectorRate, RecordCounts, WindowRow
+from wayside.sinks.embedded.reader import Alert, DetectorRate, RecordCounts, WindowRow
 
 T = TypeVar("T")
 _P_FLOOR = 1e-300  # a p-value of 0 has no place on a log scale

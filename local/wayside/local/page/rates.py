@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from wayside.sinks.records import DetectorRate
+from wayside.sinks.embedded.reader import DetectorRate
 
 _NORMAL_90 = 1.6448536269514722  # the 95 % quantile of the normal distribution: 5 % on either side
 

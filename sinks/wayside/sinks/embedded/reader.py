@@ -15,8 +15,8 @@ from wayside.eventing.errors import ConfigurationError
 from wayside.eventing.pairs import Role
 from wayside.sinks.alerts import Alert, WindowRow, alerts_of
 from wayside.sinks.document import Document
+from wayside.sinks.embedded.store import FLAGGED_BIT, PART_BITS
 from wayside.sinks.merging import drift_document, joined_verdicts, verdict_document
-from wayside.sinks.record_store import FLAGGED_BIT, PART_BITS
 
 __all__ = ["Alert", "DetectorRate", "RecordCounts", "RecordReader", "WindowRow"]
 

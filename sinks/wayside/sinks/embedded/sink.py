@@ -15,7 +15,7 @@ from wayside.eventing.clock import Clock, SystemClock, format_time
 from wayside.eventing.errors import MalformedEvent
 from wayside.eventing.event import CloudEvent
 from wayside.eventing.sink import EventRefused, SinkUnavailable
-from wayside.sinks.record_store import RecordStore
+from wayside.sinks.embedded.store import RecordStore
 
 log = logging.getLogger("wayside.sinks")
 _PRUNE_EVERY_S = 300.0
