@@ -130,6 +130,23 @@ async def test_refused_events_and_no_events_become_dead_letters(names: Any, make
     assert no_event.headers()[:2] == [("x", None), ("y", b"\xff")]
 
 
+async def test_a_dead_letter_too_large_for_its_topic_is_kept_without_its_bytes(
+    names: Any, make_event: Any, wait_until: Any
+) -> None:
+    letters = type(names)(names.servers, names.subscription.dead_letters)
+    letters.create(max_message_bytes="20000")
+    sink = MemorySink([EventRefused("I never take this")])
+    async with reading(names, sink), writing(names) as topic:
+        await topic.send(make_event(1, data=b"x" * 100_000))
+        await topic.send(make_event(2))
+        await wait_until(lambda: committed(names) == 2)
+    [letter] = messages(names.servers, letters.topic, 1)
+    headers = dict(letter.headers())
+    assert letter.value() is None
+    assert (headers["wayside-omitted-bytes"], headers["wayside-topic"]) == (b"100000", names.topic.encode())
+    assert [event.id for event in sink.events] == ["2"]
+
+
 async def test_what_the_sink_did_not_accept_is_not_committed(names: Any, make_event: Any, wait_until: Any) -> None:
     away = MemorySink([SinkUnavailable("away")] * 1_000_000)
     async with writing(names) as topic:

@@ -1,18 +1,25 @@
 """Keeps what a consumer group refuses for good, in a topic of its own. Needs the extra `kafka`.
 
 Source: the extensions of Knative Eventing's dead letters.
-Invariant: a dead letter is the message as it came, key and bytes, with headers that say why it is here and from where.
+Invariant: a dead letter is the message as it came, key and bytes, with headers that say why it is here and from where;
+where the topic does not take it because of its size, it comes without its bytes, which the headers then say too.
 """
 
 import base64
+import logging
 
 from wayside.eventing.kafka.binding import PREFIX, KafkaRecord
 from wayside.eventing.kafka.sink import TopicWriter
+from wayside.eventing.sink import EventRefused
 from wayside.eventing.vocabulary import ERROR_CODE, ERROR_DATA, ERROR_DESTINATION
 
+log = logging.getLogger("wayside.kafka")
 TOPIC, PARTITION, OFFSET = "wayside-topic", "wayside-partition", "wayside-offset"
+OMITTED = "wayside-omitted-bytes"
 _ERROR_DATA_BYTES = 768  # 1024 characters as base64
-_OWN = frozenset((TOPIC, PARTITION, OFFSET, *(PREFIX + name for name in (ERROR_DESTINATION, ERROR_CODE, ERROR_DATA))))
+_OWN = frozenset(
+    (TOPIC, PARTITION, OFFSET, OMITTED, *(PREFIX + name for name in (ERROR_DESTINATION, ERROR_CODE, ERROR_DATA)))
+)
 
 
 class DeadLetters:
@@ -30,7 +37,14 @@ class DeadLetters:
 
     async def keep(self, record: KafkaRecord, code: int, reason: str) -> None:
         """Returns once the letter is durable. Raises `SinkUnavailable` or `EventRefused`, as a sink does."""
-        await self._writer.write(record.key, record.value, letter_headers(record, self._group, code, reason))
+        headers = letter_headers(record, self._group, code, reason)
+        try:
+            await self._writer.write(record.key, record.value, headers)
+        except EventRefused as exc:
+            # else it would be tried for ever, and hold up its partition; the headers tell where the whole message lies
+            log.warning("a dead letter of %d bytes is kept without them: %s", record.size_bytes, exc)
+            left_out = [*headers, (OMITTED, str(len(record.value or b"")).encode())]
+            await self._writer.write(record.key, None, left_out)
 
 
 def letter_headers(record: KafkaRecord, group: str, code: int, reason: str) -> list[tuple[str, bytes | None]]:
