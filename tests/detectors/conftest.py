@@ -20,9 +20,10 @@ from wayside.detectors.fit import FitSettings, fit_artifact
 from wayside.detectors.ingress import Ingress, IngressLimits
 from wayside.detectors.judge import RowJudge, restore_window_detector
 from wayside.detectors.metrics import DetectorMetrics
-from wayside.detectors.outbox import Backoff, Outbox
+from wayside.detectors.outbox import Outbox
 from wayside.detectors.row_service import RowService
 from wayside.detectors.server import AppServer
+from wayside.eventing.backoff import Backoff
 from wayside.eventing.event import CloudEvent
 from wayside.eventing.http.client import HttpClient, Url
 from wayside.eventing.http.message import Response

@@ -19,9 +19,10 @@ from wayside.detectors.ingress import Ingress, IngressLimits
 from wayside.detectors.judge import RowJudge, restore_window_detector
 from wayside.detectors.judging_sink import JudgingSink
 from wayside.detectors.metrics import DetectorMetrics
-from wayside.detectors.outbox import Backoff, Outbox
+from wayside.detectors.outbox import Outbox
 from wayside.detectors.row_service import RowService
 from wayside.detectors.server import AppServer
+from wayside.eventing.backoff import Backoff
 from wayside.eventing.command import Parser, parse_arguments, parse_port, parse_size, run_command, run_until_signalled
 from wayside.eventing.errors import ConfigurationError
 from wayside.eventing.http.admin import AdminServer, Check, View
@@ -185,7 +186,7 @@ def _drift_service(
     detector, size = restore_window_detector(artifact)
     identity = artifact.identity(settings.name)
     store = DriftStore(settings.data, identity.name, detector.features)
-    outbox = Outbox(store, _verdict_sink(settings), metrics, Backoff())
+    outbox = Outbox(store, _verdict_sink(settings), metrics, Backoff(limit_s=15.0))
     drift = DriftDetector(detector, identity, size, settings.retain_windows)
     return DriftService(drift, store, outbox, metrics), store
 

@@ -6,27 +6,13 @@ again for ever, ever more slowly; what it refuses is kept with the reason and do
 
 import asyncio
 import logging
-import random
-from dataclasses import dataclass
 
 from wayside.detectors.drift_store import DriftStore, Posting
 from wayside.detectors.metrics import DetectorMetrics
+from wayside.eventing.backoff import Backoff
 from wayside.eventing.sink import EventRefused, Sink, SinkUnavailable
 
 log = logging.getLogger("wayside.detectors.outbox")
-
-
-@dataclass(frozen=True, slots=True)
-class Backoff:
-    """Seconds between attempts: doubled from `first_s` up to `limit_s`, each drawn between half and all of it."""
-
-    first_s: float = 0.1
-    limit_s: float = 15.0
-
-    def delay_s(self, failures: int) -> float:
-        """How long to wait after so many failures in a row."""
-        ceiling_s = min(self.limit_s, self.first_s * 2.0 ** min(failures - 1, 30))
-        return ceiling_s * random.uniform(0.5, 1.0)
 
 
 class Outbox:
@@ -79,7 +65,7 @@ class Outbox:
                 await self._sink.send(posting.event)
             except SinkUnavailable as exc:
                 failures += 1
-                delay_s = max(self._backoff.delay_s(failures), exc.retry_after_s or 0.0)
+                delay_s = self._backoff.delay_s(failures, exc.retry_after_s)
                 log.warning("verdict %s waits %.1f s: %s", posting.event.id, delay_s, exc)
                 await asyncio.sleep(delay_s)
             except EventRefused as exc:

@@ -6,10 +6,11 @@ still on its way; an event is tried again until it is accepted, refused for good
 
 import asyncio
 import logging
-import random
 import ssl
+from itertools import count
 from typing import cast
 
+from wayside.eventing.backoff import Backoff
 from wayside.eventing.errors import ConfigurationError
 from wayside.eventing.event import CloudEvent
 from wayside.eventing.http.client import HttpClient
@@ -24,8 +25,7 @@ from wayside.logger.metrics import LoggerMetrics
 from wayside.logger.settings import Delivery
 
 log = logging.getLogger("wayside.logger")
-_BACKOFF_S = (0.1, 5.0)
-_RETRY_AFTER_LIMIT_S = 60.0
+_BACKOFF = Backoff()
 # what an event takes besides its data: attributes, headers, objects
 _OVERHEAD_BYTES = 2048
 
@@ -101,16 +101,13 @@ class Emitter:
             log.exception("an event could not be sent and is dropped")
 
     async def _send(self, event: CloudEvent) -> None:
-        pause_s = _BACKOFF_S[0]
-        while True:
+        for failures in count(1):
             try:
                 await self._sink.send(event)
             except SinkUnavailable as exc:
                 self._metrics.attempts["unavailable"].inc()
                 self._outage.note_away(exc)
-                asked_s = min(exc.retry_after_s or 0.0, _RETRY_AFTER_LIMIT_S)
-                await asyncio.sleep(max(asked_s, pause_s * random.uniform(0.5, 1.0)))
-                pause_s = min(2 * pause_s, _BACKOFF_S[1])
+                await asyncio.sleep(_BACKOFF.delay_s(failures, exc.retry_after_s))
             except EventRefused as exc:
                 return self._refuse(event, exc)
             else:

@@ -11,7 +11,7 @@ from wayside.eventing.errors import MalformedEvent
 from wayside.eventing.event import CloudEvent
 from wayside.eventing.kafka.binding import KafkaRecord, decode, encode
 from wayside.eventing.kafka.dead_letters import letter_headers
-from wayside.eventing.kafka.delivery import Delivery, Pauses
+from wayside.eventing.kafka.delivery import Delivery
 from wayside.eventing.kafka.metrics import SourceMetrics
 from wayside.eventing.sink import EventRefused, MemorySink, SinkUnavailable
 
@@ -110,15 +110,6 @@ async def test_an_abandoned_event_is_not_tried_again_and_not_finished() -> None:
     sink = MemorySink([SinkUnavailable("away", retry_after_s=1000.0)])
     assert not await Bench(sink).deliver(abandoned=True)
     assert sink.events == []
-
-
-def test_pauses_double_up_to_their_limit_and_obey_the_sink_up_to_a_minute() -> None:
-    pauses = Pauses()
-    own = [pauses.next_s(None) for _ in range(10)]
-    assert all(0.05 * 2**n <= pause <= 0.1 * 2**n for n, pause in enumerate(own[:6]))
-    assert all(2.5 <= pause <= 5 for pause in own[6:])
-    assert pauses.next_s(30.0) == 30.0
-    assert pauses.next_s(1e9) == 60.0
 
 
 def test_a_dead_letter_is_the_message_and_says_why_and_from_where() -> None:

@@ -5,11 +5,12 @@ Invariant: `deliver` returns True only where the event was accepted, filtered, o
 
 import asyncio
 import logging
-import random
 from collections.abc import Callable
 from contextlib import suppress
+from itertools import count
 from typing import Protocol
 
+from wayside.eventing.backoff import Backoff
 from wayside.eventing.errors import MalformedEvent
 from wayside.eventing.event import CloudEvent
 from wayside.eventing.kafka.binding import KafkaRecord, decode
@@ -18,8 +19,7 @@ from wayside.eventing.outage import OutageNotice
 from wayside.eventing.sink import EventRefused, Sink, SinkUnavailable
 
 log = logging.getLogger("wayside.kafka")
-_BACKOFF_S = (0.1, 5.0)
-_RETRY_AFTER_LIMIT_S = 60.0
+_BACKOFF = Backoff()
 # tries for an event that makes the sink itself fail; it must not hold up its partition for ever
 _FAULT_LIMIT = 5
 _REFUSED, _FAULT = 400, 500
@@ -62,13 +62,13 @@ class Delivery:
         self._ending.set()
 
     async def _send(self, record: KafkaRecord, event: CloudEvent, abandoned: Callable[[], bool]) -> bool:
-        pauses, faults = Pauses(), 0
-        while True:
+        faults, asked_s = 0, None
+        for failures in count(1):
             try:
                 await self._sink.send(event)
             except SinkUnavailable as exc:
                 self._outage.note_away(exc)
-                pause_s = pauses.next_s(exc.retry_after_s)
+                asked_s = exc.retry_after_s
             except (EventRefused, MalformedEvent) as exc:
                 return await self._bury(record, _REFUSED, str(exc), abandoned)
             except Exception as exc:  # the edge of an event's task: what one event does holds up no other
@@ -76,17 +76,17 @@ class Delivery:
                 log.exception("an event made the sink fail, %d of %d tries", faults, _FAULT_LIMIT)
                 if faults >= _FAULT_LIMIT:
                     return await self._bury(record, _FAULT, f"the sink failed: {type(exc).__name__}", abandoned)
-                pause_s = pauses.next_s(None)
+                asked_s = None
             else:
                 self._metrics.events.labels("delivered").inc()
                 self._outage.note_back("the sink takes events again")
                 return True
-            if not await self._pause(pause_s, abandoned):
-                return False
+            if not await self._pause(_BACKOFF.delay_s(failures, asked_s), abandoned):
+                break
+        return False
 
     async def _bury(self, record: KafkaRecord, code: int, reason: str, abandoned: Callable[[], bool]) -> bool:
-        pauses = Pauses()
-        while True:
+        for failures in count(1):
             try:
                 await self._letters.keep(record, code, reason)
             except (SinkUnavailable, EventRefused) as exc:
@@ -94,8 +94,9 @@ class Delivery:
             else:
                 self._note_buried(record, reason)
                 return True
-            if not await self._pause(pauses.next_s(None), abandoned):
-                return False
+            if not await self._pause(_BACKOFF.delay_s(failures), abandoned):
+                break
+        return False
 
     async def _pause(self, pause_s: float, abandoned: Callable[[], bool]) -> bool:
         """Wait; False where there is to be no other try."""
@@ -113,14 +114,3 @@ class Delivery:
         if self._buried & (self._buried - 1) == 0:  # the 1st, 2nd, 4th, 8th, …: told, and never a flood
             where = (record.topic, record.partition, record.offset)
             log.warning("%d dead letters, the last of %s, partition %d, offset %d: %s", self._buried, *where, reason)
-
-
-class Pauses:
-    """The pauses between the tries of one event: doubling, jittered, and as long as the sink asks, up to a minute."""
-
-    def __init__(self) -> None:
-        self._own_s = _BACKOFF_S[0]
-
-    def next_s(self, asked_s: float | None) -> float:
-        own_s, self._own_s = self._own_s, min(2 * self._own_s, _BACKOFF_S[1])
-        return max(min(asked_s or 0.0, _RETRY_AFTER_LIMIT_S), own_s * random.uniform(0.5, 1.0))

@@ -5,10 +5,10 @@ error is its sender's still, whatever part of it was written.
 """
 
 import asyncio
-import random
 import time
 from collections.abc import Mapping, Sequence
 
+from wayside.eventing.backoff import Backoff
 from wayside.eventing.errors import MalformedEvent, WaysideError
 from wayside.eventing.event import CloudEvent
 from wayside.eventing.sink import SinkUnavailable
@@ -27,7 +27,7 @@ _TRIED_AGAIN = MAY_PASS_SOON | {Verdict.OUTDATED}
 _WHOLE_FAILURES = frozenset((Verdict.UNREACHABLE, Verdict.OVERLOADED, Verdict.FAILING, Verdict.DENIED))
 _RETRY_AFTER_S = 2.0
 _FIRST_GUESS_BYTES = 320 << 10
-_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 2.0
+_BACKOFF = Backoff(first_s=0.1, limit_s=2.0)
 
 
 class RecordWriter:
@@ -168,13 +168,13 @@ class _Patience:
 
     def renew(self) -> None:
         self._until_s = time.monotonic() + self._give_up_s
-        self._pause_s = _FIRST_PAUSE_S
+        self._failures = 0
 
     async def wait(self) -> bool:
         """Pause before another try; False, at once, where that would be too late."""
-        pause_s = self._pause_s * random.uniform(0.5, 1.0)
+        self._failures += 1
+        pause_s = _BACKOFF.delay_s(self._failures)
         if time.monotonic() + pause_s > self._until_s:
             return False
         await asyncio.sleep(pause_s)
-        self._pause_s = min(self._pause_s * 2, _LONGEST_PAUSE_S)
         return True
