@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from wayside.eventing.outage import OutageNotice
+from wayside.eventing.outage import OutageNotice, is_told
 
 log = logging.getLogger("wayside.test")
 
@@ -46,3 +46,7 @@ def test_a_sink_that_comes_and_goes_makes_no_flood(caplog: pytest.LogCaptureFixt
         notice.note_away("busy")
         notice.note_back("back")
     assert len(caplog.messages) == 8  # in 100 s
+
+
+def test_of_many_alike_every_doubling_is_told() -> None:
+    assert [count for count in range(1, 100) if is_told(count)] == [1, 2, 4, 8, 16, 32, 64]

@@ -27,7 +27,8 @@ from wayside.eventing.verdict import RowRange, RowVerdict
 from wayside.eventing.vocabulary import OUTLIER
 from wayside.sinks.embedded.reader import RecordCounts, RecordReader
 from wayside.sinks.embedded.sink import RecordSink
-from wayside.sinks.embedded.store import Outcome, RecordStore
+from wayside.sinks.embedded.store import RecordStore
+from wayside.sinks.merging import Outcome
 
 ROWS = [[1.0, 2.0], [3.0, 4.0]]
 WINDOW = window(0, 2, True, [RowRange("digits-predictor", "e1", 0, 2, TIME)])

@@ -1,4 +1,4 @@
-"""Tells people that a sink is away and that it is back.
+"""Tells people that a sink is away and that it is back, and of many events alike only some.
 
 Invariant: at most two lines in half a minute, however often the sink comes and goes; and while it stays away, a line
 every half minute says why by now.
@@ -34,3 +34,8 @@ class OutageNotice:
         if self._told:
             self._told = False
             self._log.info("%s", words)
+
+
+def is_told(count: int) -> bool:
+    """Whether the `count`-th of many alike has a line of its own: the 1st, 2nd, 4th, 8th, …, never a flood."""
+    return count & (count - 1) == 0

@@ -15,7 +15,6 @@ RESPONSE = "org.kubeflow.serving.inference.response"
 OUTLIER = "dev.wayside.inference.outlier"
 ADVERSARIAL = "dev.wayside.inference.adversarial"
 DRIFT = "dev.wayside.inference.drift"
-ROW_VERDICTS = frozenset((OUTLIER, ADVERSARIAL))
 VERDICTS = frozenset((OUTLIER, ADVERSARIAL, DRIFT))
 
 # Extensions that KServe's logger writes.

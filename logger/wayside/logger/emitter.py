@@ -16,7 +16,7 @@ from wayside.eventing.event import CloudEvent
 from wayside.eventing.http.client import HttpClient
 from wayside.eventing.http.event_sink import HttpEventSink
 from wayside.eventing.kafka.address import is_kafka_url
-from wayside.eventing.outage import OutageNotice
+from wayside.eventing.outage import OutageNotice, is_told
 from wayside.eventing.outbound import event_sink
 from wayside.eventing.queue import BoundedQueue
 from wayside.eventing.sink import EventRefused, Sink, SinkUnavailable
@@ -122,7 +122,7 @@ class Emitter:
         self._metrics.attempts["refused"].inc()
         self._metrics.dropped.labels(kind_of(event), "refused").inc()
         self._refused += 1
-        if self._refused & (self._refused - 1) == 0:  # the 1st, 2nd, 4th, 8th, …: told, and never a flood
+        if is_told(self._refused):
             log.warning("%d events were refused and dropped, the last because %s", self._refused, reason)
 
     async def _drop_rest(self) -> None:

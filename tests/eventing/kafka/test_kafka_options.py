@@ -17,9 +17,7 @@ from wayside.eventing.kafka.options import (
     open_source,
     parse_wait_s,
     pull_of,
-    subscription_of,
     trigger_filter,
-    triggers_of,
 )
 from wayside.eventing.kafka.subscription import Subscription
 from wayside.eventing.sink import MemorySink
@@ -36,20 +34,17 @@ def parse(argv: Sequence[str], environ: dict[str, str] | None = None) -> argpars
 
 def test_flags_subscribe() -> None:
     arguments = parse(["--source", "kafka://k/a,b", "--wait", "2m", "--trigger", "x.yaml,y.yaml", "--trigger", "z"])
-    assert subscription_of(arguments) == Subscription(KafkaAddress("k:9092", ("a", "b")), "wayside-test", 120.0)
-    assert triggers_of(arguments) == (Path("x.yaml"), Path("y.yaml"), Path("z"))
-    assert arguments.kafka_config is None
+    subscription = Subscription(KafkaAddress("k:9092", ("a", "b")), "wayside-test", 120.0)
+    assert pull_of(arguments) == Pull(subscription, (Path("x.yaml"), Path("y.yaml"), Path("z")), None)
 
 
 def test_flags_come_from_the_environment_too() -> None:
     environ = {"WAYSIDE_TEST_SOURCE": "kafka://k/a", "WAYSIDE_TEST_GROUP": "g", "WAYSIDE_TEST_KAFKA_CONFIG": "f"}
     arguments = parse([], environ)
-    assert subscription_of(arguments) == Subscription(KafkaAddress("k:9092", ("a",)), "g", 60.0)
-    assert arguments.kafka_config == Path("f")
+    assert pull_of(arguments) == Pull(Subscription(KafkaAddress("k:9092", ("a",)), "g", 60.0), (), Path("f"))
 
 
 def test_without_a_source_nothing_is_subscribed_to() -> None:
-    assert subscription_of(parse([])) is None
     assert pull_of(parse([])) is None
 
 
@@ -69,7 +64,7 @@ def test_a_source_is_opened_by_its_flags(tmp_path: Path) -> None:
 )
 def test_flags_that_do_not_fit(argv: list[str]) -> None:
     with pytest.raises(ConfigurationError):
-        subscription_of(parse(argv))
+        pull_of(parse(argv))
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("60s", 60.0), ("1.5m", 90.0), ("1h", 3600.0), ("5", 5.0)])

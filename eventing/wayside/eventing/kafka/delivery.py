@@ -15,7 +15,7 @@ from wayside.eventing.errors import MalformedEvent
 from wayside.eventing.event import CloudEvent
 from wayside.eventing.kafka.binding import KafkaRecord, decode
 from wayside.eventing.kafka.metrics import SourceMetrics
-from wayside.eventing.outage import OutageNotice
+from wayside.eventing.outage import OutageNotice, is_told
 from wayside.eventing.sink import EventRefused, Sink, SinkUnavailable
 
 log = logging.getLogger("wayside.kafka")
@@ -111,6 +111,6 @@ class Delivery:
     def _note_buried(self, record: KafkaRecord, reason: str) -> None:
         self._metrics.events.labels("dead_lettered").inc()
         self._buried += 1
-        if self._buried & (self._buried - 1) == 0:  # the 1st, 2nd, 4th, 8th, …: told, and never a flood
+        if is_told(self._buried):
             where = (record.topic, record.partition, record.offset)
             log.warning("%d dead letters, the last of %s, partition %d, offset %d: %s", self._buried, *where, reason)

@@ -53,19 +53,13 @@ def add_source_arguments(parser: argparse.ArgumentParser, default_group: str | N
     add("--wait", type=parse_wait_s, default="60s", help="how long the start waits for a service (default: 60s)")
 
 
-def subscription_of(arguments: argparse.Namespace) -> Subscription | None:
-    """What the flags subscribe to; None without `--source`. Raises `ConfigurationError`."""
-    if not arguments.source:
-        return None
-    return Subscription(parse_address(arguments.source), arguments.group or "", arguments.wait)
-
-
 def pull_of(arguments: argparse.Namespace) -> Pull | None:
     """All that the flags say; None without `--source`. Raises `ConfigurationError`."""
-    subscription = subscription_of(arguments)
-    if subscription is None:
+    if not arguments.source:
         return None
-    return Pull(subscription, triggers_of(arguments), arguments.kafka_config)
+    subscription = Subscription(parse_address(arguments.source), arguments.group or "", arguments.wait)
+    triggers = tuple(path for paths in arguments.trigger for path in paths)
+    return Pull(subscription, triggers, arguments.kafka_config)
 
 
 def open_source(pull: Pull, name: str, sink: "Sink", registry: "CollectorRegistry") -> "KafkaSource":
@@ -78,11 +72,6 @@ def open_source(pull: Pull, name: str, sink: "Sink", registry: "CollectorRegistr
 
     passes = trigger_filter(pull.triggers, name)
     return KafkaSource(pull.subscription, sink, load_config(pull.config), registry, passes)
-
-
-def triggers_of(arguments: argparse.Namespace) -> tuple[Path, ...]:
-    """The files of every `--trigger`."""
-    return tuple(path for paths in arguments.trigger for path in paths)
 
 
 def parse_wait_s(text: str) -> float:

@@ -54,13 +54,6 @@ class PhaseFacts:
         """Flagged rows of scored ones; 0 where none was scored."""
         return self.flagged / self.scored if self.scored else 0.0
 
-    @property
-    def added_s(self) -> float | None:
-        """What the logger's route adds to the median latency, in seconds; None where a route has no answer."""
-        if self.through.p50_s is None or self.direct.p50_s is None:
-            return None
-        return self.through.p50_s - self.direct.p50_s
-
 
 @dataclass(frozen=True, slots=True)
 class Span:

@@ -39,11 +39,6 @@ class Load:
     limit_in_flight: int = 64
     timeout_s: float = 10.0
 
-    @property
-    def mean_rows(self) -> float:
-        """Rows of a request on average."""
-        return (1 + self.max_rows) / 2
-
 
 @dataclass(frozen=True, slots=True)
 class Targets:

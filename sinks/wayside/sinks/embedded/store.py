@@ -17,8 +17,6 @@ from wayside.eventing.pairs import Role
 from wayside.eventing.storage.database import Database
 from wayside.sinks.merging import Outcome, Part, PayloadPart, RowVerdictPart, WindowPart, part_of
 
-__all__ = ["FLAGGED_BIT", "PART_BITS", "Outcome", "RecordStore"]
-
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS events (
     source TEXT NOT NULL, id TEXT NOT NULL, type TEXT NOT NULL, digest BLOB NOT NULL, time TEXT NOT NULL,
