@@ -82,7 +82,7 @@ async def test_methods_and_paths(plain: Any, method: bytes, path: str, status: i
     [
         ([], b"", 400, b"'specversion' is missing"),
         ([(b"ce-specversion", b"1.0"), (b"ce-id", b"1"), (b"ce-type", b"t")], b"", 400, b"'source' is missing"),
-        ([(b"ce-specversion", b"0.3"), (b"ce-id", b"1")], b"", 400, b"not supported"),
+        ([(b"ce-specversion", b"0.4"), (b"ce-id", b"1")], b"", 400, b"not supported"),
         ([(b"content-type", b"application/cloudevents-batch+json")], b"[]", 400, b"not supported"),
         ([(b"content-type", STRUCTURED)], b"[" * 900, 400, b"JSON"),
         ([(b"content-type", STRUCTURED)], b'{"specversion": "1.0", "id": "\\ud800"}', 400, b"missing"),

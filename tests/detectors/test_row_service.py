@@ -63,24 +63,24 @@ async def test_other_events_are_acknowledged_without_a_reply(knn: Artifact, even
 @pytest.mark.parametrize(
     ("body", "reason"),
     [
-        (b"", "not JSON"),
-        (b"null", "not a JSON object"),
-        (b"3", "not a JSON object"),
-        (b"\xff\xfe\x00", "not JSON"),
-        (gzip.compress(b'{"instances":[[1,2,3,4]]}'), "not JSON"),
-        (b'{"instances":null}', "neither"),
+        (b"", "empty"),
+        (b"null", "no object"),
+        (b"3", "no object"),
+        (b"\xff\xfe\x00", "not UTF-8"),
+        (gzip.compress(b'{"instances":[[1,2,3,4]]}')[:-9], "cut off"),
+        (b'{"instances":null}', "it is null"),
         (b'{"instances":[]}', "no rows"),
         (b'{"instances":[[]]}', "no value"),
         (b'{"instances":[[1,2,3,4],[1,2]]}', "ragged"),
         (b'{"instances":[[1,2,3]]}', "3 features, the detector was fitted on 4"),
         (b'{"instances":[["1","2","3","4"]]}', "not numeric"),
-        (b'{"instances":[[1,2,3,null]]}', "not numeric"),
+        (b'{"instances":[[1,2,3,"4"]]}', "name"),
         (b'{"instances":["cat"]}', "not numeric"),
-        (b'{"instances":[{"a":1}]}', "not numeric"),
-        (b'{"inputs":[{"name":"x","shape":4,"data":[1,2,3,4]}]}', "shape"),
+        (b'{"instances":[{"a":1,"b":2,"c":3,"d":4}]}', "names"),
+        (b'{"inputs":[{"name":"x","shape":"4","data":[1,2,3,4]}]}', "shape"),
         (b'{"inputs":[{"name":"x","shape":[2,4],"data":[1,2,3,4]}]}', "do not fill"),
         (b'{"inputs":[]}', "no rows"),
-        (b'{"instances":' + b"[" * 200_000, "not JSON"),
+        (b'{"instances":' + b"[" * 200_000, "levels deep"),
         (b'{"instances":' + b"[" * 900 + b"1" + b"]" * 900 + b"}", ""),
         (b'{"instances":[[1,2,3,' + b"9" * 400 + b"]]}", "not numeric"),
     ],
@@ -91,6 +91,25 @@ async def test_bad_payloads_are_a_400_with_a_reason(knn: Artifact, body: bytes, 
         assert (response.status, served.count("malformed")) == (400, 1)
         assert reason in response.body.decode()
         assert (await served.post_event(request_event([[1, 2, 3, 4]]))).status == 200
+
+
+@pytest.mark.parametrize(
+    ("body", "flagged"),
+    [
+        (gzip.compress(b'{"instances":[[1,2,3,4]]}'), None),
+        (b'{"inputs":[{"name":"x","shape":[1,4],"datatype":"FP32","data":[1,2,3,4]}]}', None),
+        (b'{"instances":[[1,2,3,null]]}', 1),
+        (b'{"instances":[[1,2,3,NaN]]}', 1),
+        (b'{"instances":[[1,2,3,1e400]]}', 1),
+    ],
+)
+async def test_other_encodings_are_scored_and_a_missing_value_is_flagged(
+    knn: Artifact, body: bytes, flagged: int | None
+) -> None:
+    async with serve_rows(knn) as served:
+        response = await served.post(body, TIMED)
+        assert response.status == 200
+        assert flagged in (None, *json.loads(response.body)["data"]["is_outlier"])
 
 
 @pytest.mark.parametrize(

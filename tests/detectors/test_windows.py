@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from wayside.detectors.row_log import Entry
 from wayside.detectors.windows import (
     JournalDamaged,
     assemble,
@@ -13,7 +14,6 @@ from wayside.detectors.windows import (
     latest_time,
     to_payload,
 )
-from wayside.eventing.storage.journal import Entry
 from wayside.eventing.verdict import RowRange
 from wayside.eventing.vocabulary import ServiceKey
 

@@ -4,13 +4,16 @@ Invariant: no test sleeps for a fixed time; it waits for a condition, with a dea
 """
 
 import asyncio
+import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
 
 import pytest
 import uvloop
 from hypothesis import settings
 
+sys.path.insert(0, str(Path(__file__).parent))  # for what tests share that is no fixture
 settings.register_profile("wayside", max_examples=60, deadline=None)  # a busy machine is no failure
 settings.load_profile("wayside")
 LoopFactory = Callable[[], asyncio.AbstractEventLoop]

@@ -161,6 +161,38 @@ async def test_stop_commits_what_was_asked(database: Database) -> None:
     assert _on_disk(database.path) == list(range(50))
 
 
+async def test_a_work_alone_begins_its_own_transactions_between_groups(database: Database) -> None:
+    def alone(connection: sqlite3.Connection) -> int:
+        assert not connection.in_transaction
+        connection.execute("BEGIN")
+        connection.execute("INSERT INTO entry (n) VALUES (2)")
+        connection.execute("COMMIT")
+        return len(_numbers(connection))
+
+    def fails(connection: sqlite3.Connection) -> None:
+        connection.execute("BEGIN")
+        connection.execute("INSERT INTO entry (n) VALUES (100)")
+        raise LookupError("mine")
+
+    outcomes = await asyncio.gather(
+        database.write(_insert(1)),
+        database.run_alone(alone),
+        database.run_alone(fails),
+        database.write(_insert(3)),
+        return_exceptions=True,
+    )
+    assert [type(outcome) for outcome in outcomes] == [int, int, LookupError, int]
+    assert sorted(_on_disk(database.path)) == [1, 2, 3]
+
+
+@pytest.mark.parametrize(("reclaims", "mode"), [(False, 0), (True, 2)])
+async def test_a_file_that_reclaims_can_give_free_pages_back(tmp_path: Path, reclaims: bool, mode: int) -> None:
+    database = Database(tmp_path / "store.db", _SCHEMA, reclaims)
+    await database.start()
+    assert await database.read(lambda connection: connection.execute("PRAGMA auto_vacuum").fetchone()) == (mode,)
+    await database.stop()
+
+
 async def test_a_store_that_is_not_open_says_so(tmp_path: Path) -> None:
     database = Database(tmp_path / "store.db", _SCHEMA)
     await database.stop()

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from wayside.eventing.errors import MalformedEvent
 from wayside.eventing.event import CloudEvent
-from wayside.eventing.pairs import Role, Subject, role_of, subject_of
+from wayside.eventing.pairs.subject import Role, Subject, role_of, subject_of
 from wayside.eventing.verdict import (
     DetectorIdentity,
     RowRange,

@@ -15,7 +15,9 @@ from wayside.detectors.artifact import Artifact, check_name, load_artifact
 from wayside.detectors.batching import BatchLimits
 from wayside.detectors.drift_service import DriftDetector, DriftService
 from wayside.detectors.drift_store import DriftStore
+from wayside.detectors.event_rows import Side
 from wayside.detectors.ingress import Ingress, IngressLimits
+from wayside.detectors.intake import Intake, PairIntake, SideIntake
 from wayside.detectors.judge import RowJudge, restore_window_detector
 from wayside.detectors.judging_sink import JudgingSink
 from wayside.detectors.metrics import DetectorMetrics
@@ -28,6 +30,7 @@ from wayside.eventing.errors import ConfigurationError
 from wayside.eventing.http.admin import AdminServer, Check, View
 from wayside.eventing.kafka.options import Pull, add_source_arguments, open_source, pull_of
 from wayside.eventing.outbound import check_event_url, event_sink
+from wayside.eventing.pairs.join import JoinSettings
 from wayside.eventing.sink import Lifecycle, Sink
 
 log = logging.getLogger("wayside.detectors")
@@ -39,6 +42,7 @@ _SINK_TIMEOUT_S = 10.0
 class DetectSettings:
     """What to serve and where. `data` is for window detectors; row detectors keep nothing.
 
+    `side` says which events' rows are judged; `join` is for pairs, of a request with its response.
     `pull` says what is read from Kafka, and then no event port is opened. `sink_url` takes the verdicts that are no
     reply to a post: all of a window detector's, and with `pull` a row detector's too. `kafka_config` is for it, too.
     """
@@ -56,6 +60,8 @@ class DetectSettings:
     retain_windows: int
     batch: BatchLimits
     ingress: IngressLimits
+    side: Side
+    join: JoinSettings
 
 
 def parse(argv: Sequence[str], environ: Mapping[str, str]) -> DetectSettings:
@@ -77,6 +83,8 @@ def parse(argv: Sequence[str], environ: Mapping[str, str]) -> DetectSettings:
         retain_windows=arguments.retain_windows,
         batch=BatchLimits(rows=arguments.batch_rows, wait_s=arguments.batch_wait_ms / 1000),
         ingress=IngressLimits(body_bytes=arguments.body_limit),
+        side=Side(arguments.on),
+        join=JoinSettings(timeout_s=arguments.pair_timeout, limit_bytes=arguments.pair_bytes),
     )
 
 
@@ -95,6 +103,14 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--artifact", required=True, type=Path, metavar="DIR", help="the folder that 'wayside fit --out' wrote")
     add("--name", help="the detector's name in its verdicts (default: the one it was fitted under)")
+    add(
+        "--on",
+        choices=[side.value for side in Side],
+        default=Side.REQUEST.value,
+        help="judge inputs, predictions, or a window detector inputs beside predictions (default: request)",
+    )
+    add("--pair-timeout", type=float, default=60.0, metavar="S", help="a part of a pair waits so long (default: 60)")
+    add("--pair-bytes", type=parse_size, default="256Mi", help="room for parts that wait (default: 256Mi)")
     add("--host", default="127.0.0.1", help="where events are posted (default: 127.0.0.1)")
     add("--port", type=parse_port, default=8620, help="default: 8620")
     add("--admin-host", default="127.0.0.1", help="of health, readiness and metrics (default: 127.0.0.1)")
@@ -141,6 +157,11 @@ def _open(artifact: Artifact, settings: DetectSettings) -> _Detector:
     if artifact.is_window_detector:
         service, store = _drift_service(artifact, settings, metrics)
         return _Detector(artifact, service, metrics, {"/windows": store.view})
+    if settings.side is Side.PAIR:
+        raise ConfigurationError(
+            f"{artifact.kind} judges rows and keeps nothing, and a pair's first part would have to wait on a volume:"
+            " serve it --on request or --on response"
+        )
     rows = RowService(RowJudge.of(artifact), artifact.identity(settings.name), metrics, settings.batch)
     return _Detector(artifact, rows, metrics, {})
 
@@ -148,7 +169,8 @@ def _open(artifact: Artifact, settings: DetectSettings) -> _Detector:
 async def _serve_posted(settings: DetectSettings, detector: _Detector) -> int:
     """Serve what is posted to the event port."""
     service, metrics = detector.service, detector.metrics
-    server = AppServer(Ingress(service.answer, metrics, settings.ingress).app, settings.host, settings.port)
+    ingress = Ingress(service.answer, metrics, settings.ingress, settings.side.types)
+    server = AppServer(ingress.app, settings.host, settings.port)
     checks: dict[str, Check] = {**service.checks, "server": lambda: server.running}
     admin = AdminServer(metrics.registry, settings.admin_host, settings.admin_port, checks, detector.views)
     told = _Announcement(
@@ -162,7 +184,7 @@ async def _serve_pulled(settings: DetectSettings, pull: Pull, detector: _Detecto
     service, metrics = detector.service, detector.metrics
     replies = None if isinstance(service, DriftService) else _verdict_sink(settings)
     name = detector.artifact.identity(settings.name).name
-    sink = JudgingSink(service.answer, metrics, replies)
+    sink = JudgingSink(service.answer, metrics, replies, settings.side.types)
     source = open_source(pull, name, sink, metrics.registry)
     checks, views = {**service.checks, **source.checks}, {**detector.views, "/source": source.view}
     admin = AdminServer(metrics.registry, settings.admin_host, settings.admin_port, checks, views)
@@ -185,10 +207,16 @@ def _drift_service(
         )
     detector, size = restore_window_detector(artifact)
     identity = artifact.identity(settings.name)
-    store = DriftStore(settings.data, identity.name, detector.features)
+    store = DriftStore(settings.data, identity.name, detector.features, settings.side)
     outbox = Outbox(store, _verdict_sink(settings), metrics, Backoff(limit_s=15.0))
     drift = DriftDetector(detector, identity, size, settings.retain_windows)
-    return DriftService(drift, store, outbox, metrics), store
+    return DriftService(drift, store, outbox, metrics, _intake(settings, store, detector.features, metrics)), store
+
+
+def _intake(settings: DetectSettings, store: DriftStore, features: int, metrics: DetectorMetrics) -> Intake:
+    if settings.side is Side.PAIR:
+        return PairIntake(store, features, settings.join, metrics)
+    return SideIntake(store, features)
 
 
 class _Announcement(Lifecycle):

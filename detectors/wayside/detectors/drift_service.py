@@ -1,7 +1,8 @@
-"""The drift service: rows of request events go into the journal; full windows are tested; verdicts go to the outbox.
+"""The drift service: the rows of events go into the log; full windows are tested; verdicts go to the outbox.
 
-Invariant: 202 follows the commit that holds the rows. Windows, verdict ids and verdict bytes are a function of the
-journal and the artifact alone: kill the process anywhere, start it again, and they come out the same, each once.
+Invariant: 202 follows the commit that holds the rows, or the part that waits for its partner. Windows, verdict ids and
+verdict bytes are a function of the log and the artifact alone: kill the process anywhere, start it again, and they come
+out the same, each once.
 """
 
 import asyncio
@@ -11,17 +12,15 @@ from dataclasses import dataclass
 
 from wayside.detectors.drift_store import DriftStore
 from wayside.detectors.ingress import Answer
+from wayside.detectors.intake import Intake, SideIntake
 from wayside.detectors.metrics import DetectorMetrics
 from wayside.detectors.outbox import Outbox
 from wayside.detectors.runtimes.protocol import WindowDetector
-from wayside.detectors.windows import Window, assemble, complete_windows, from_journal_key, to_payload
+from wayside.detectors.windows import Window, assemble, complete_windows, from_journal_key
 from wayside.eventing.event import CloudEvent
 from wayside.eventing.http.admin import Check
-from wayside.eventing.payloads.arrays import to_matrix
-from wayside.eventing.payloads.protocols import read_request
-from wayside.eventing.storage.journal import Entry
 from wayside.eventing.verdict import DetectorIdentity, WindowVerdict
-from wayside.eventing.vocabulary import ServiceKey, request_time
+from wayside.eventing.vocabulary import ServiceKey
 
 log = logging.getLogger("wayside.detectors.drift")
 _RETRY_S = 1.0
@@ -55,11 +54,22 @@ class DriftDetector:
 
 
 class DriftService:
-    """Takes request events (`answer`) and closes windows in a task of its own. Owns the store and the outbox."""
+    """Takes events (`answer`) and closes windows in a task of its own. Owns the store and the outbox.
 
-    def __init__(self, drift: DriftDetector, store: DriftStore, outbox: Outbox, metrics: DetectorMetrics) -> None:
+    `intake` says what of an event becomes rows: those of each event, if not told otherwise.
+    """
+
+    def __init__(
+        self,
+        drift: DriftDetector,
+        store: DriftStore,
+        outbox: Outbox,
+        metrics: DetectorMetrics,
+        intake: Intake | None = None,
+    ) -> None:
         self._drift = drift
         self._store = store
+        self._intake = intake or SideIntake(store, drift.detector.features)
         self._outbox = outbox
         self._metrics = metrics
         self._changed: set[str] = set()
@@ -92,17 +102,13 @@ class DriftService:
         await self._store.stop()
 
     async def answer(self, event: CloudEvent) -> Answer:
-        """Append a request event's rows. Raises `MalformedEvent`, before anything is stored."""
-        time = request_time(event)
-        rows = to_matrix(read_request(event.data), self._drift.detector.features)
-        key = str(ServiceKey.of(event))
-        entry = Entry(key, event.source, event.id, time, len(rows), to_payload(rows))
-        outcome = await self._store.append(entry, event)
-        if outcome == "scored":
-            self._metrics.rows.inc(len(rows))
-            self._changed.add(key)
+        """Append an event's rows, or let it wait for its partner. Raises `MalformedEvent`: nothing was stored."""
+        taken = await self._intake.take(event)
+        if taken.rows:
+            self._metrics.rows.inc(taken.rows)
+            self._changed.add(taken.key)
             self._woken.set()
-        return Answer(outcome)
+        return Answer(taken.outcome)
 
     async def _run(self) -> None:
         while True:

@@ -6,19 +6,24 @@ until the sink has accepted it.
 """
 
 import sqlite3
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from wayside.detectors import row_log as journal
+from wayside.detectors.event_rows import Side
+from wayside.detectors.row_log import Entry
+from wayside.eventing import json_format
 from wayside.eventing.errors import ConfigurationError
 from wayside.eventing.event import CloudEvent
-from wayside.eventing.http_binding import decode_structured, encode_structured
-from wayside.eventing.storage import journal
+from wayside.eventing.pairs import waiting
+from wayside.eventing.pairs.join import Fate, JoinSettings, Part, Taken
+from wayside.eventing.pairs.subject import Subject
 from wayside.eventing.storage.database import Database, open_connection
-from wayside.eventing.storage.journal import Entry
+from wayside.eventing.vocabulary import request_time
 
-_SCHEMA = f"""{journal.SCHEMA}
+_SCHEMA = f"""{journal.SCHEMA}{waiting.SCHEMA}
 CREATE TABLE IF NOT EXISTS taken (
     source TEXT NOT NULL, id TEXT NOT NULL, digest BLOB NOT NULL, PRIMARY KEY (source, id)
 ) WITHOUT ROWID;
@@ -35,8 +40,11 @@ CREATE TABLE IF NOT EXISTS outbox (
     position INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, event BLOB NOT NULL, refused TEXT
 );
 CREATE TABLE IF NOT EXISTS reader (name TEXT PRIMARY KEY, features INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS side (only INTEGER PRIMARY KEY CHECK (only = 0), name TEXT NOT NULL);
 """
 _CONFLICTS_KEPT = 1000
+# A pair's two payloads, request first, as an entry of the log; raises `MalformedEvent` where they do not fit.
+MakeEntry = Callable[[Subject, bytes, bytes], Entry]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,25 +65,30 @@ class Posting:
 
 
 class DriftStore:
-    """The file `drift.sqlite` in a folder, for the window detector `reader` and rows of `features` columns."""
+    """The file `drift.sqlite` in a folder, for the window detector `reader` and rows of `features` columns.
 
-    def __init__(self, folder: Path, reader: str, features: int) -> None:
+    `side` says whose rows they are: a file of requests' rows takes no others.
+    """
+
+    def __init__(self, folder: Path, reader: str, features: int, side: Side = Side.REQUEST) -> None:
         self._database = Database(folder / "drift.sqlite", _SCHEMA)
         self._reader = reader
         self._features = features
+        self._side = side
         self._view: sqlite3.Connection | None = None
 
     async def start(self) -> None:
-        """Open the file. Raises `ConfigurationError`, also where it holds rows of another width."""
+        """Open the file. Raises `ConfigurationError`, also where it holds rows of another width or side."""
         await self._database.start()
         self._view = open_connection(self._database.path)
-        known = await self._database.write(self._register)
-        if known != self._features:
-            await self.stop()
-            raise ConfigurationError(
-                f"{self._database.path} holds rows of {known} features, the artifact was fitted on {self._features}:"
-                " name another --data folder"
-            )
+        known, side = await self._database.write(self._register)
+        if (known, side) == (self._features, self._side):
+            return
+        await self.stop()
+        raise ConfigurationError(
+            f"{self._database.path} holds rows of {known} features of each {side}, the detector needs {self._features}"
+            f" of each {self._side.value}: name another --data folder"
+        )
 
     async def stop(self) -> None:
         """May be called twice or before `start`."""
@@ -88,10 +101,14 @@ class DriftStore:
     def running(self) -> bool:
         return self._view is not None
 
-    def _register(self, connection: sqlite3.Connection) -> int:
+    def _register(self, connection: sqlite3.Connection) -> tuple[int, str]:
         row = connection.execute("SELECT features FROM reader LIMIT 1").fetchone()
+        # a file from before there were sides holds requests
+        side = Side.REQUEST if row else self._side
         connection.execute("INSERT OR IGNORE INTO reader VALUES (?, ?)", (self._reader, self._features))
-        return int(row[0]) if row else self._features
+        connection.execute("INSERT OR IGNORE INTO side VALUES (0, ?)", (side.value,))
+        known: str = connection.execute("SELECT name FROM side").fetchone()[0]
+        return int(row[0]) if row else self._features, known
 
     async def append(self, entry: Entry, event: CloudEvent) -> str:
         """Put an event's rows at the end of their key, on disk when this returns.
@@ -100,6 +117,26 @@ class DriftStore:
         with other data: the first stays in its window, and the other is kept apart (the newest thousand of them).
         """
         return await self._database.write(lambda connection: _append(connection, entry, event))
+
+    async def append_part(
+        self, part: Part, event: CloudEvent, settings: JoinSettings, ceiling_ns: int, make: MakeEntry
+    ) -> tuple[Taken, Entry | None]:
+        """Let an event's part of a pair wait, or join it and put the pair's rows at the end of their key: on disk when
+        this returns, with the entry that was appended.
+
+        Raises what `make` raises, and then the part was not taken. An event that came with other data is kept apart.
+        """
+
+        def work(connection: sqlite3.Connection) -> tuple[Taken, Entry | None]:
+            taken = waiting.take(connection, part, settings, ceiling_ns)
+            if taken.fate is Fate.CONFLICT:
+                _keep_apart(connection, event, request_time(event))
+            if not taken.payloads:
+                return taken, None
+            entry = make(part.subject, *taken.payloads)
+            return taken, entry if journal.append(connection, entry) else None
+
+        return await self._database.write(work)
 
     async def progress(self) -> list[Progress]:
         """Every key and how far it is."""
@@ -130,7 +167,7 @@ class DriftStore:
         """
 
         def work(connection: sqlite3.Connection) -> None:
-            _, body = encode_structured(verdict)
+            body = json_format.encode(verdict)
             journal.advance(connection, self._reader, key, end)
             connection.execute("INSERT OR REPLACE INTO closed VALUES (?, ?, ?, ?)", (key, first, end, verdict.id))
             connection.execute("INSERT OR IGNORE INTO outbox (id, event) VALUES (?, ?)", (verdict.id, body))
@@ -145,7 +182,7 @@ class DriftStore:
                 "SELECT position, event FROM outbox WHERE refused IS NULL ORDER BY position LIMIT 1"
             ).fetchone()
         )
-        return None if row is None else Posting(row[0], decode_structured(row[1]))
+        return None if row is None else Posting(row[0], json_format.decode(row[1]))
 
     async def mark_posted(self, posting: Posting) -> None:
         """The sink has it."""
@@ -172,10 +209,18 @@ class DriftStore:
             }
             for at in self._progress(self._view)
         ]
-        waiting, refused = self._view.execute(
+        unposted, refused = self._view.execute(
             "SELECT count(*) FILTER (WHERE refused IS NULL), count(refused) FROM outbox"
         ).fetchone()
-        return {"keys": keys, "outbox": waiting, "refused": refused}
+        return {"keys": keys, "outbox": unposted, "refused": refused, **self._pairs(self._view)}
+
+    def _pairs(self, connection: sqlite3.Connection) -> Mapping[str, Any]:
+        """The parts of pairs by role and fate, where pairs are what is read."""
+        if self._side is not Side.PAIR:
+            return {}
+        at = waiting.standing(connection)
+        held = {"watermark": at.watermark, "held": at.held, "held_bytes": at.held_bytes}
+        return {"side": self._side.value, "pairs": {**held, "parts": at.by_role()}}
 
 
 def _trim(connection: sqlite3.Connection, key: str, first: int, end: int) -> None:
@@ -191,11 +236,16 @@ def _append(connection: sqlite3.Connection, entry: Entry, event: CloudEvent) -> 
     known = connection.execute("SELECT digest FROM taken WHERE source = ? AND id = ?", (event.source, event.id))
     if known.fetchone()[0] == event.digest:
         return "duplicate"
+    _keep_apart(connection, event, entry.time)
+    return "conflict"
+
+
+def _keep_apart(connection: sqlite3.Connection, event: CloudEvent, time: str) -> None:
+    """Keep an event whose key came with other data: the newest thousand of them."""
     kept = connection.execute(
         "INSERT OR IGNORE INTO conflict (source, id, digest, time, data) VALUES (?, ?, ?, ?, ?)",
-        (event.source, event.id, event.digest, entry.time, event.data),
+        (event.source, event.id, event.digest, time, event.data),
     )
     if kept.rowcount:
         oldest = "DELETE FROM conflict WHERE position <= (SELECT max(position) FROM conflict) - ?"
         connection.execute(oldest, (_CONFLICTS_KEPT,))
-    return "conflict"

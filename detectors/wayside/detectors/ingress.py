@@ -5,17 +5,17 @@ of a type that no detector scores is acknowledged with 202 and no body, so that 
 """
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Set
 from dataclasses import dataclass
 
 from fastapi import FastAPI, Request, Response
 from starlette.requests import ClientDisconnect
 
+from wayside.detectors.event_rows import Side
 from wayside.detectors.metrics import DetectorMetrics
 from wayside.eventing.errors import MalformedEvent, QueueFull
 from wayside.eventing.event import CloudEvent
 from wayside.eventing.http_binding import decode, encode_binary
-from wayside.eventing.vocabulary import REQUEST
 
 log = logging.getLogger("wayside.detectors")
 _RETRY_AFTER_S = "1"
@@ -24,7 +24,7 @@ _TEXT = "text/plain; charset=utf-8"
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What became of a request event: the outcome to count, and the event to reply with, if any."""
+    """What became of an event: the outcome to count, and the event to reply with, if any."""
 
     outcome: str
     reply: CloudEvent | None = None
@@ -43,15 +43,20 @@ class _BodyTooLarge(Exception):
 
 
 class Ingress:
-    """An ASGI application around `judge`, which is given request events only and answers each.
+    """An ASGI application around `judge`, which is given events of `types` only and answers each.
 
     `judge` may raise `MalformedEvent` (400) or `QueueFull` (503 with Retry-After); anything else is a 500 and logged.
     """
 
     def __init__(
-        self, judge: Callable[[CloudEvent], Awaitable[Answer]], metrics: DetectorMetrics, limits: IngressLimits
+        self,
+        judge: Callable[[CloudEvent], Awaitable[Answer]],
+        metrics: DetectorMetrics,
+        limits: IngressLimits,
+        types: Set[str] = Side.REQUEST.types,
     ) -> None:
         self._judge = judge
+        self._types = types
         self._metrics = metrics
         self._limits = limits
         self._in_flight = 0
@@ -81,7 +86,7 @@ class Ingress:
 
     async def _answer(self, request: Request) -> Response:
         event = decode(request.headers.raw, await self._read(request))
-        if event.type != REQUEST:
+        if event.type not in self._types:
             self._metrics.events.labels("ignored").inc()
             return Response(status_code=202)
         answer = await self._judge(event)

@@ -7,14 +7,14 @@ handed on is not judged again when it is sent again.
 
 import sqlite3
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Set
 
+from wayside.detectors.event_rows import Side
 from wayside.detectors.ingress import Answer
 from wayside.detectors.metrics import DetectorMetrics
 from wayside.eventing.errors import MalformedEvent, QueueFull
 from wayside.eventing.event import CloudEvent
 from wayside.eventing.sink import EventRefused, Sink, SinkUnavailable
-from wayside.eventing.vocabulary import REQUEST
 
 _RETRY_AFTER_S = 1.0
 # verdicts that wait for their event to be sent again; more than a source has in flight, so that none is judged twice
@@ -22,18 +22,23 @@ _WAITING_LIMIT = 1024
 
 
 class JudgingSink:
-    """Judges request events with `judge`, which may raise `MalformedEvent` or `QueueFull`.
+    """Judges events of `types` with `judge`, which may raise `MalformedEvent` or `QueueFull`.
 
     Owns `verdicts`, which takes the replies; a detector that has its own outbox never replies, and needs none.
     """
 
     def __init__(
-        self, judge: Callable[[CloudEvent], Awaitable[Answer]], metrics: DetectorMetrics, verdicts: Sink | None = None
+        self,
+        judge: Callable[[CloudEvent], Awaitable[Answer]],
+        metrics: DetectorMetrics,
+        verdicts: Sink | None = None,
+        types: Set[str] = Side.REQUEST.types,
     ) -> None:
         self._judge = judge
+        self._types = types
         self._verdicts = verdicts
         self._events = metrics.events
-        self._waiting: OrderedDict[tuple[str, str, bytes], Answer] = OrderedDict()
+        self._waiting: OrderedDict[tuple[str, str, str, bytes], Answer] = OrderedDict()
 
     async def start(self) -> None:
         if self._verdicts is not None:
@@ -45,7 +50,7 @@ class JudgingSink:
 
     async def send(self, event: CloudEvent) -> None:
         """Judge one event. Raises `EventRefused` for what cannot be judged, `SinkUnavailable` for what may be later."""
-        if event.type != REQUEST:
+        if event.type not in self._types:
             self._events.labels("ignored").inc()
             return
         answer = await self._answer(event)
@@ -83,5 +88,5 @@ class JudgingSink:
             raise
 
 
-def _identity(event: CloudEvent) -> tuple[str, str, bytes]:
-    return event.source, event.id, event.digest
+def _identity(event: CloudEvent) -> tuple[str, str, str, bytes]:
+    return *event.key, event.digest

@@ -1,4 +1,4 @@
-"""The row detector service: a request event in, its verdict event in the reply.
+"""The row detector service: a request or a response event in, its verdict event in the reply.
 
 Invariant: a 2xx that carries a verdict is the acknowledgement; nothing is kept, so the service scales and restarts
 freely, and the same event gives the same reply, byte for byte.
@@ -7,19 +7,18 @@ freely, and the same event gives the same reply, byte for byte.
 from collections.abc import Mapping
 
 from wayside.detectors.batching import BatchLimits, MicroBatcher
+from wayside.detectors.event_rows import read_rows
 from wayside.detectors.ingress import Answer
 from wayside.detectors.judge import RowJudge
 from wayside.detectors.metrics import DetectorMetrics
 from wayside.eventing.event import CloudEvent
 from wayside.eventing.http.admin import Check
-from wayside.eventing.payloads.arrays import to_matrix
-from wayside.eventing.payloads.protocols import read_request
 from wayside.eventing.verdict import DetectorIdentity
 from wayside.eventing.vocabulary import request_time
 
 
 class RowService:
-    """Judges request events with one row detector; `answer` is what an `Ingress` serves. `checks` are its readiness."""
+    """Judges the rows of events with one detector; `answer` is what an `Ingress` serves. `checks` are its readiness."""
 
     def __init__(
         self, judge: RowJudge, identity: DetectorIdentity, metrics: DetectorMetrics, limits: BatchLimits
@@ -41,9 +40,9 @@ class RowService:
         await self._batcher.stop()
 
     async def answer(self, event: CloudEvent) -> Answer:
-        """The verdict on a request event. Raises `MalformedEvent`, `QueueFull`."""
+        """The verdict on an event's rows. Raises `MalformedEvent`, `QueueFull`."""
         request_time(event)  # refused before it costs a score
-        rows = to_matrix(read_request(event.data), self._judge.detector.features)
+        rows = read_rows(event, self._judge.detector.features)
         verdict = self._judge.verdict(await self._batcher.score(rows))
         self._metrics.rows.inc(len(rows))
         self._metrics.rows_flagged.inc(sum(verdict.decisions))

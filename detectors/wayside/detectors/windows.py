@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from wayside.detectors.row_log import Entry
 from wayside.detectors.runtimes.protocol import Matrix
 from wayside.eventing.clock import parse_time
 from wayside.eventing.errors import WaysideError
-from wayside.eventing.storage.journal import Entry
 from wayside.eventing.verdict import RowRange
 from wayside.eventing.vocabulary import ServiceKey
 

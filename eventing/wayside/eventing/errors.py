@@ -13,6 +13,10 @@ class MalformedEvent(WaysideError):
     """Bytes that claim to be a CloudEvent, or a payload, and are not. A server turns it into a 400 with this reason."""
 
 
+class MalformedPayload(MalformedEvent):
+    """The data of an event is no payload that can be read, or none of the protocol that it claims."""
+
+
 class MissingExtra(ConfigurationError):
     """An optional dependency is not installed; the message names the extra that brings it."""
 

@@ -1,6 +1,8 @@
-"""The words of inference events: KServe's types and extensions, Wayside's verdicts, and what they say of a service.
+"""The words of inference events: KServe's and Seldon's types and extensions, Wayside's verdicts, and what they say of
+a service. What each means, and who writes and reads it, is in `terms`.
 
-Source: kserve/kserve pkg/logger (types, extensions); Knative Eventing (broker extensions).
+Source: kserve/kserve pkg/logger; seldon-core executor/logger, alibi-detect-server and seldon-request-logger; Knative
+Eventing and eventing-kafka-broker.
 Invariant: every name of a type or extension that Wayside reads or writes stands here once.
 """
 
@@ -17,6 +19,23 @@ ADVERSARIAL = "dev.wayside.inference.adversarial"
 DRIFT = "dev.wayside.inference.drift"
 VERDICTS = frozenset((OUTLIER, ADVERSARIAL, DRIFT))
 
+# Types that Seldon's executor, detectors and feedback write. FEEDBACK is the one that Wayside reads and writes too.
+SELDON_REQUEST = "io.seldon.serving.inference.request"
+SELDON_RESPONSE = "io.seldon.serving.inference.response"
+SELDON_OUTLIER = "io.seldon.serving.inference.outlier"
+SELDON_DRIFT = "io.seldon.serving.inference.drift"
+SELDON_FEEDBACK = "io.seldon.serving.feedback"
+KSERVE_FEEDBACK = "org.kubeflow.serving.feedback"
+KSERVE_OUTLIER = "org.kubeflow.serving.inference.outlier"
+KSERVE_DRIFT = "org.kubeflow.serving.inference.drift"
+OLD_SELDON_OUTLIER = "seldon.outlier"
+FEEDBACK = SELDON_FEEDBACK
+
+# What KafkaSource makes of a record that is no CloudEvent.
+KAFKA_RECORD = "dev.knative.kafka.event"
+KAFKA_KEY = "key"
+PARTITION_KEY = "partitionkey"
+
 # Extensions that KServe's logger writes.
 INFERENCE_SERVICE = "inferenceservicename"
 NAMESPACE = "namespace"
@@ -26,14 +45,21 @@ METADATA = "metadata"
 ANNOTATIONS = "annotations"
 RECORDED_TIME = "recordedtime"
 
+# Extensions that Seldon's executor writes; the first is in Wayside's events too, and then the client's own.
+REQUEST_ID = "requestid"
+MODEL_ID = "modelid"
+
 # Extensions of Wayside's own.
 CLIENT_EVENT_ID = "clientceid"
-REQUEST_ID = "requestid"
 REQUEST_TIME = "requesttime"
 SUBJECT_SOURCE = "subjectsource"
 SUBJECT_ID = "subjectid"
 DETECTOR = "detector"
 ARTIFACT_DIGEST = "artifactdigest"
+PAYLOAD_PROTOCOL = "payloadprotocol"
+INFERENCE_HEADER_LENGTH = "inferenceheaderlength"
+CONTENT_ENCODING = "contentencoding"
+UPGRADED_FROM = "upgradedfrom"
 
 # Knative Eventing.
 TTL = "knativebrokerttl"

@@ -30,6 +30,7 @@ COMMANDS: Mapping[str, Command] = {
     "fit": Command("wayside.detectors.fit_cli", "detectors", "fit and calibrate a detector on rows from a file"),
     "detect": Command("wayside.detectors.cli", "detectors", "serve a fitted detector"),
     "sink": Command("wayside.sinks.cli", "sinks", "keep records, or show verdicts to Prometheus"),
+    "decode": Command("wayside.eventing.payloads.cli", "", "show what is in payloads or logged events, as JSON lines"),
     "page": Command("wayside.local.page.cli", "local", "the page on which people see it all"),
 }
 

@@ -15,6 +15,8 @@ from wayside.eventing.identity import client_text
 from wayside.eventing.vocabulary import (
     ANNOTATIONS,
     CLIENT_EVENT_ID,
+    CONTENT_ENCODING,
+    INFERENCE_HEADER_LENGTH,
     METADATA,
     RECORDED_TIME,
     REQUEST,
@@ -24,10 +26,10 @@ from wayside.eventing.vocabulary import (
 )
 from wayside.logger.settings import Identity
 
-CONTENT_ENCODING = "contentencoding"
 _PIECE_BYTES = 64  # what a piece of a copy takes besides its data
 _METADATA_LIMIT = 8 << 10  # characters, which travel as a header of at most three times as many bytes
 _CLOUD_EVENTS = "application/cloudevents"
+_READING_HEADERS = {CONTENT_ENCODING: b"content-encoding", INFERENCE_HEADER_LENGTH: b"inference-header-content-length"}
 _NOT_FIELD = re.compile(r"[^\x20-\x7e]")
 
 
@@ -123,9 +125,7 @@ class EventFactory:
         extensions: dict[str, str],
     ) -> CloudEvent:
         content_type = find(headers, b"content-type")
-        encoding = find(headers, b"content-encoding")
-        if encoding:
-            extensions[CONTENT_ENCODING] = field_text(encoding)
+        extensions |= _how_to_read(headers)
         return CloudEvent(
             id=inference.id,
             source=self._identity.source,
@@ -155,6 +155,12 @@ class EventFactory:
                     room -= size
                     kept.setdefault(canonical(name), []).append(text)
         return json.dumps(kept, separators=(",", ":"))
+
+
+def _how_to_read(headers: Headers) -> dict[str, str]:
+    """What a reader of the body needs besides its content type: its compression, and where V2's tensors begin."""
+    found = {name: find(headers, header) for name, header in _READING_HEADERS.items()}
+    return {name: field_text(value) for name, value in found.items() if value}
 
 
 def _client_ids(headers: Headers) -> dict[str, str]:

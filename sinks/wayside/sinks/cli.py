@@ -5,9 +5,10 @@ Invariant: the sink is open before events can come, and closes after the last of
 
 import argparse
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter
 
@@ -15,6 +16,7 @@ from wayside.eventing.command import Parser, parse_arguments, parse_port, parse_
 from wayside.eventing.http.admin import AdminServer, Check, View
 from wayside.eventing.http.server import ServerLimits
 from wayside.eventing.kafka.options import Pull, add_source_arguments, open_source, pull_of
+from wayside.eventing.pairs.join import JoinSettings
 from wayside.eventing.sink import Sink
 from wayside.sinks.elasticsearch.settings import ElasticsearchSettings
 from wayside.sinks.embedded.reader import RecordReader
@@ -40,6 +42,7 @@ class SinkSettings:
     limits: ServerLimits
     data: Path | None = None
     retain_s: float | None = None
+    join: JoinSettings | None = None
     elasticsearch: ElasticsearchSettings | None = None
     pull: Pull | None = None
 
@@ -67,6 +70,7 @@ def parse(argv: Sequence[str], environ: Mapping[str, str]) -> SinkSettings:
         limits=ServerLimits(body_bytes=arguments.body_limit),
         data=getattr(arguments, "data", None),
         retain_s=getattr(arguments, "retain", None),
+        join=JoinSettings(timeout_s=arguments.pair_timeout) if chosen == "records" else None,
         elasticsearch=_elasticsearch(arguments) if chosen == "elasticsearch" else None,
         pull=pull_of(arguments),
     )
@@ -99,6 +103,13 @@ def _parser(kind: str | None) -> argparse.ArgumentParser:
     if kind == "records":
         add("--data", type=Path, required=True, metavar="DIR", help="the folder of records.sqlite")
         add("--retain", type=parse_duration, default="30d", help="how long records are kept: 12h, 30d, for-ever")
+        add(
+            "--pair-timeout",
+            type=float,
+            default=60.0,
+            metavar="S",
+            help="seconds of request time after which a part without its partner counts as lonely (default: 60)",
+        )
     if kind == "elasticsearch":
         _add_elasticsearch_arguments(parser)
     add_source_arguments(parser, f"wayside-{kind}")
@@ -153,7 +164,8 @@ def _open(settings: SinkSettings, registry: CollectorRegistry) -> _Opened:
     if settings.data is None:
         return _Opened(PrometheusSink(registry), {}, {})
     path = settings.data / "records.sqlite"
-    return _Opened(RecordSink(path, registry, settings.retain_s), {}, {"/records": _counts_of(path)})
+    sink = RecordSink(path, registry, settings.retain_s, settings=settings.join)
+    return _Opened(sink, {}, {"/records": _counts_of(path)})
 
 
 def _open_elasticsearch(settings: ElasticsearchSettings, registry: CollectorRegistry) -> _Opened:
@@ -163,11 +175,11 @@ def _open_elasticsearch(settings: ElasticsearchSettings, registry: CollectorRegi
     return _Opened(sink, {"elasticsearch": sink.ready}, {})
 
 
-def _counts_of(path: Path) -> Callable[[], Mapping[str, int]]:
-    def counts() -> Mapping[str, int]:
+def _counts_of(path: Path) -> View:
+    def counts() -> Mapping[str, Any]:
         reader = RecordReader(path)
         try:
-            return asdict(reader.counts())
+            return {**asdict(reader.counts()), "parts": reader.parts()}
         finally:
             reader.close()
 

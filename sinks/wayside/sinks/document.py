@@ -13,8 +13,10 @@ from typing import Any
 
 from wayside.eventing.errors import MalformedEvent
 from wayside.eventing.event import CloudEvent
-from wayside.eventing.payloads.protocols import Rows, read_request, read_response
-from wayside.eventing.vocabulary import CLIENT_EVENT_ID, REQUEST, REQUEST_ID, ServiceKey
+from wayside.eventing.payloads.decode import decode
+from wayside.eventing.payloads.messages import message_of
+from wayside.eventing.payloads.payload import Limits, Payload
+from wayside.eventing.vocabulary import CLIENT_EVENT_ID, REQUEST_ID, ServiceKey
 
 SERVING_ENGINE = "inferenceservice"
 Document = dict[str, Any]
@@ -72,32 +74,29 @@ def row_parts(event: CloudEvent) -> list[RowPart]:
     A payload that cannot be split, or has over `ROWS_LIMIT` rows, is one row, whole, as JSON, text or base64.
     """
     try:
-        payload = _bounded((read_request if event.type == REQUEST else read_response)(event.data))
+        names, values = _rows_of(decode(message_of(event), Limits(rows=ROWS_LIMIT)))
     except MalformedEvent:
-        payload = Rows("raw", [_raw(event.data)])
-    return [RowPart(row, _side(event, payload, value)) for row, value in enumerate(payload.rows)]
+        names, values = (), [_raw(event.data)]
+    return [RowPart(row, _side(event, names, value)) for row, value in enumerate(values)]
 
 
-def _bounded(payload: Rows) -> Rows:
-    """The payload without its columns' names where these, once a row, would be many times what was sent.
-
-    A client chooses names and rows. Raises `MalformedEvent` for too many rows.
+def _rows_of(payload: Payload) -> tuple[Sequence[str], list[Any]]:
+    """The names of a payload's values, and each row's; no names where these, once a row, would be many times what was
+    sent: a client chooses both.
     """
-    if len(payload) > ROWS_LIMIT:
-        raise MalformedEvent(f"payload has over {ROWS_LIMIT} rows")
-    if len(payload) * sum(map(len, payload.names)) <= _NAMES_LIMIT:
-        return payload
-    several = len(payload.names) > 1  # then a row is an object by these names
-    return Rows(payload.protocol, [list(row.values()) if several else row for row in payload.rows])
+    values = payload.row_values()
+    if len(values) * sum(map(len, payload.names)) <= _NAMES_LIMIT:
+        return payload.names, values
+    return (), [list(row.values()) for row in values] if payload.has_objects else values
 
 
-def _side(event: CloudEvent, payload: Rows, value: Any) -> Document:
+def _side(event: CloudEvent, names: Sequence[str], value: Any) -> Document:
     side: Document = {"instance": json_safe(value), "dataType": data_type(value)}
-    elements = _elements(payload.names, value)
+    elements = _elements(names, value)
     if elements is not None:
         side["elements"] = json_safe(elements)
-    if payload.names:
-        side["names"] = list(payload.names)
+    if names:
+        side["names"] = list(names)
     return {**side, "ce-time": event.time, "ce-source": event.source, "ce-id": event.id}
 
 

@@ -6,7 +6,7 @@ of them, gives equal documents. What a known event says under other bytes is nev
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum, StrEnum
 from typing import Any
 
@@ -14,10 +14,11 @@ from wayside.eventing.clock import format_time, parse_time
 from wayside.eventing.errors import MalformedEvent
 from wayside.eventing.event import CloudEvent
 from wayside.eventing.identity import record_id, stable_id
-from wayside.eventing.pairs import Role, role_of, subject_of
+from wayside.eventing.pairs.subject import Role, part_key, role_of, subject_of
 from wayside.eventing.verdict import RowVerdict, WindowVerdict, read_identity, read_row_verdict, read_window_verdict
-from wayside.eventing.vocabulary import ARTIFACT_DIGEST, DETECTOR, request_time
-from wayside.sinks.document import HEAD_FIELDS, ROWS_LIMIT, Document, RecordHead, RowPart, row_parts
+from wayside.eventing.vocabulary import ARTIFACT_DIGEST, DETECTOR, VERDICTS, request_time
+from wayside.sinks.document import HEAD_FIELDS, ROWS_LIMIT, Document, RecordHead, RowPart, dump, row_parts
+from wayside.sinks.feedback import feedback_sides
 
 BOOKKEEPING = "wayside"
 # Whose time is the record's: the request's before the response's before a verdict's.
@@ -62,6 +63,16 @@ class RowVerdictPart:
 
 
 @dataclass(frozen=True, slots=True)
+class FeedbackPart:
+    """How good an answer was, row by row; `time` is the request's where the event says it, else its own."""
+
+    source: str
+    event_id: str
+    time: str
+    sides: Sequence[Document]
+
+
+@dataclass(frozen=True, slots=True)
 class WindowPart:
     """A window verdict under the name that its rows know it by."""
 
@@ -72,21 +83,39 @@ class WindowPart:
     verdict: WindowVerdict
 
 
-Part = PayloadPart | RowVerdictPart | WindowPart
+Part = PayloadPart | RowVerdictPart | FeedbackPart | WindowPart
 
 
 def part_of(event: CloudEvent) -> Part | None:
-    """An event's part of its records, or None where it has none.
+    """An event's part of its records, or None where it has none: other people's verdicts, which know no p-value.
 
     Raises `MalformedEvent` for a verdict or a time that cannot be read, and for a window of too many rows.
     """
     role = role_of(event)
     if role is None:
         return None
-    time = format_time(parse_time(request_time(event)))
     if role in (Role.REQUEST, Role.RESPONSE):
-        return PayloadPart(RecordHead.of(event, time), role, row_parts(event))
-    detector = event.extensions.get(DETECTOR, "")
+        return _payload_part(event, role)
+    if role is Role.FEEDBACK:
+        subject = subject_of(event)
+        return FeedbackPart(subject.source, subject.id, _time_of(event), feedback_sides(event))
+    return _verdict_part(event, role) if event.type in VERDICTS else None
+
+
+def _time_of(event: CloudEvent) -> str:
+    return format_time(parse_time(request_time(event)))
+
+
+def _payload_part(event: CloudEvent, role: Role) -> PayloadPart:
+    """Under the subject's (source, id), which for Seldon's events are not the event's own."""
+    subject, head = subject_of(event), RecordHead.of(event, _time_of(event))
+    if (subject.source, subject.id) != (head.source, head.event_id):
+        head = replace(head, source=subject.source, event_id=subject.id)
+    return PayloadPart(head, role, row_parts(event))
+
+
+def _verdict_part(event: CloudEvent, role: Role) -> RowVerdictPart | WindowPart:
+    time, detector = _time_of(event), event.extensions.get(DETECTOR, "")
     meta = json.dumps(read_identity(event).meta(), separators=(",", ":"))
     if role is Role.DRIFT:
         return WindowPart(stable_id(event.source, event.id), detector, meta, time, _window_verdict(event))
@@ -153,6 +182,11 @@ def _severity(role: str, verdict: Document) -> tuple[int, bool, float, float]:
     return data[f"is_{role}"], score is None, score or 0.0, data["p_value"]
 
 
+def feedback_order(side: Document) -> tuple[str, ...]:
+    """Of several feedbacks on one row the latest stands; where times are equal, always the same one."""
+    return side["ce-time"], side["ce-source"], side["ce-id"], dump(side)
+
+
 def _separated(joined: Document | None) -> list[Document]:
     if joined is None:
         return []
@@ -161,14 +195,14 @@ def _separated(joined: Document | None) -> list[Document]:
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """How a document remembers an event: a name for (source, id, type), and the digest of its data, both in hex."""
+    """How a document remembers an event: a name for its `part_key`, and the digest of its data, both in hex."""
 
     name: str
     digest: str
 
     @classmethod
     def of(cls, event: CloudEvent) -> "Mark":
-        return cls(stable_id(*event.key), event.digest.hex())
+        return cls(stable_id(*part_key(event)), event.digest.hex())
 
 
 class Knowledge(Enum):
@@ -254,6 +288,8 @@ class Contribution:
         name = self.role.value
         if self.role in (Role.OUTLIER, Role.ADVERSARIAL):
             document[name] = joined_verdicts(name, [*_separated(document.get(name)), self.side])
+        elif self.role is Role.FEEDBACK:
+            document[name] = max(self.side, document.get(name, self.side), key=feedback_order)
         elif self.role is not Role.DRIFT or self.window_id > window_id:
             document[name] = self.side
         return max(window_id, self.window_id)
@@ -266,6 +302,8 @@ def contributions(part: Part) -> Iterator[Contribution]:
             yield from _of_payload(part)
         elif isinstance(part, RowVerdictPart):
             yield from _of_row_verdict(part)
+        elif isinstance(part, FeedbackPart):
+            yield from _of_feedback(part)
         else:
             yield from _of_window(part)
     except UnicodeEncodeError as exc:
@@ -286,6 +324,11 @@ def _of_row_verdict(part: RowVerdictPart) -> Iterator[Contribution]:
         numbers = (score, p_value, verdict.threshold)
         side = verdict_document(part.role.value, int(decision), numbers, meta)
         yield Contribution(record_id(part.source, part.event_id, row), part.event_id, part.time, part.role, side)
+
+
+def _of_feedback(part: FeedbackPart) -> Iterator[Contribution]:
+    for row, side in enumerate(part.sides):
+        yield Contribution(record_id(part.source, part.event_id, row), part.event_id, part.time, Role.FEEDBACK, side)
 
 
 def _of_window(part: WindowPart) -> Iterator[Contribution]:

@@ -10,10 +10,9 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from wayside.eventing.errors import MalformedEvent
 from wayside.eventing.event import CloudEvent
-from wayside.eventing.pairs import Role, role_of
 from wayside.eventing.sink import EventRefused
 from wayside.eventing.verdict import read_identity, read_row_verdict, read_window_verdict
-from wayside.eventing.vocabulary import DETECTOR, ServiceKey
+from wayside.eventing.vocabulary import DETECTOR, DRIFT, VERDICTS, ServiceKey
 
 _LABELS = ("namespace", "service", "detector")
 _POSITIONS_PER_SERIES = 8
@@ -54,8 +53,7 @@ class PrometheusSink:
 
     async def send(self, event: CloudEvent) -> None:
         """Count a verdict; acknowledge anything else. Raises `EventRefused` for a verdict that cannot be read."""
-        role = role_of(event)
-        if role not in (Role.OUTLIER, Role.ADVERSARIAL, Role.DRIFT):
+        if event.type not in VERDICTS:
             self._outcomes.labels("ignored").inc()
             return
         identity = (*event.key, event.digest)
@@ -63,7 +61,7 @@ class PrometheusSink:
             self._outcomes.labels("duplicate").inc()
             return
         try:
-            (self._count_window if role is Role.DRIFT else self._count_rows)(event)
+            (self._count_window if event.type == DRIFT else self._count_rows)(event)
         except MalformedEvent as exc:
             self._outcomes.labels("malformed").inc()
             raise EventRefused(str(exc)) from exc

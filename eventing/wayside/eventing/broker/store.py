@@ -12,7 +12,6 @@ from typing import Any, TypeVar
 
 from wayside.eventing.broker import changes, tables
 from wayside.eventing.broker.changes import Admission, Change, Delivered, NewEvent
-from wayside.eventing.broker.gather import Gatherer
 from wayside.eventing.broker.names import TriggerName
 from wayside.eventing.broker.routing import Arrival
 from wayside.eventing.broker.tables import Waiting
@@ -20,6 +19,7 @@ from wayside.eventing.broker.wire import Failure
 from wayside.eventing.clock import Clock, format_time
 from wayside.eventing.sink import SinkUnavailable
 from wayside.eventing.storage.database import Database, open_connection
+from wayside.eventing.storage.gather import Gatherer
 
 R = TypeVar("R")
 DEAD_LETTERS_SHOWN = 100

@@ -1,29 +1,32 @@
-"""CloudEvents in Kafka messages: binary mode both ways, structured JSON on the way in.
+"""CloudEvents in Kafka messages: binary and structured mode, both ways.
 
 Source: CloudEvents 1.0.2, Kafka protocol binding, sections 3.1 to 3.3; the partitioning extension.
-Invariant: `decode(headers, value)` of an event's own `encode(event)` is that event, bytes of the data included.
+Invariant: `decode(*encode(event)) == event` for every event, bytes of the data included; so in structured mode.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from wayside.eventing import json_format, versions
 from wayside.eventing.errors import MalformedEvent
 from wayside.eventing.event import CloudEvent
-from wayside.eventing.http_binding import STRUCTURED, decode_structured
-from wayside.eventing.vocabulary import INFERENCE_SERVICE, NAMESPACE, ServiceKey
+from wayside.eventing.json_format import STRUCTURED
+from wayside.eventing.vocabulary import INFERENCE_SERVICE, NAMESPACE, PARTITION_KEY, ServiceKey
 
 KafkaHeaders = list[tuple[str, bytes]]
 ReceivedHeaders = Iterable[tuple[str, bytes | None]]
 PREFIX = "ce_"
 CONTENT_TYPE = "content-type"
-PARTITION_KEY = "partitionkey"
 # what a message takes besides its value: headers, framing, objects
 OVERHEAD_BYTES = 2048
 
 
 @dataclass(frozen=True, slots=True)
 class KafkaRecord:
-    """A message as it was read: where it stands in its topic, and its bytes. A tombstone has no `value`."""
+    """A message as it was read: where it stands in its topic, and its bytes. A tombstone has no `value`.
+
+    `timestamp_ms` counts from the epoch: when the message was made or appended, as the topic is set. None: unknown.
+    """
 
     topic: str
     partition: int
@@ -31,6 +34,7 @@ class KafkaRecord:
     headers: list[tuple[str, bytes | None]] = field(default_factory=list)
     key: bytes | None = None
     value: bytes | None = None
+    timestamp_ms: int | None = None
 
     @property
     def size_bytes(self) -> int:
@@ -45,6 +49,11 @@ def encode(event: CloudEvent) -> tuple[KafkaHeaders, bytes]:
     return headers, event.data
 
 
+def encode_structured(event: CloudEvent) -> tuple[KafkaHeaders, bytes]:
+    """Headers and value of the event in structured mode: no value is ever null, so no message is a tombstone."""
+    return [(CONTENT_TYPE, STRUCTURED)], json_format.encode(event)
+
+
 def decode(headers: ReceivedHeaders, value: bytes | None) -> CloudEvent:
     """The event in a message; a tombstone is an event without data, a header without a value is none.
 
@@ -54,13 +63,14 @@ def decode(headers: ReceivedHeaders, value: bytes | None) -> CloudEvent:
     content_type = next((text for name, text in given if name.lower() == CONTENT_TYPE), None)
     kind = (content_type or b"").split(b";", 1)[0].strip().lower()
     if kind == STRUCTURED:
-        return decode_structured(value or b"")
+        return json_format.decode(value or b"")
     if kind.startswith(b"application/cloudevents"):
         raise MalformedEvent(f"content type {_text(kind)!r} is not supported: send binary mode or {_text(STRUCTURED)}")
     attributes = _attributes(given)
     if content_type is not None:
-        attributes["datacontenttype"] = _text(content_type)
-    return CloudEvent.from_attributes(attributes, value or b"")
+        named = {"datacontenttype": _text(content_type)}
+        attributes = named | attributes | named  # first and last: a `ce_` header does not stand against it
+    return versions.event_of(attributes, value or b"")
 
 
 def _attributes(headers: Iterable[tuple[str, bytes]]) -> dict[str, str]:

@@ -11,6 +11,7 @@ from wayside.eventing.errors import ConfigurationError, MissingExtra
 
 try:
     from confluent_kafka import (
+        TIMESTAMP_NOT_AVAILABLE,
         Consumer,
         ConsumerGroupTopicPartitions,
         IsolationLevel,
@@ -26,6 +27,7 @@ except ImportError as exc:
     raise MissingExtra("Kafka", "kafka") from exc
 
 __all__ = [
+    "TIMESTAMP_NOT_AVAILABLE",
     "AdminClient",
     "ClientErrors",
     "ConfigResource",

@@ -11,6 +11,7 @@ from typing import Any, Protocol, TypeVar
 
 from wayside.eventing.kafka.binding import KafkaRecord
 from wayside.eventing.kafka.client import (
+    TIMESTAMP_NOT_AVAILABLE,
     ClientErrors,
     Consumer,
     KafkaError,
@@ -227,6 +228,7 @@ def _positions(offsets: Mapping[PartitionId, int]) -> list[TopicPartition]:
 
 def _record(message: Message) -> KafkaRecord:
     headers: Any = message.headers() or []
+    kind, timestamp_ms = message.timestamp()
     return KafkaRecord(
         topic=message.topic() or "",
         partition=message.partition() or 0,
@@ -234,4 +236,5 @@ def _record(message: Message) -> KafkaRecord:
         headers=headers,
         key=message.key(),
         value=message.value(),
+        timestamp_ms=None if kind == TIMESTAMP_NOT_AVAILABLE else timestamp_ms,
     )

@@ -1,1 +1,1 @@
-"""What lies in the data of an inference event: the payload protocols, and the arrays made from them (an extra)."""
+"""What lies in the data of an inference event: its columns and rows, by every protocol; arrays of them are an extra."""

@@ -19,26 +19,31 @@ from wayside.eventing.errors import ConfigurationError, WaysideError
 R = TypeVar("R")
 Work = Callable[[sqlite3.Connection], R]
 GROUP_LIMIT = 512
+WAL_LIMIT_BYTES = 16 << 20  # what a WAL that one large transaction or one slow reader let grow is cut back to
 
 
 @dataclass(frozen=True, slots=True)
 class _Job:
+    """`alone`: outside any transaction, after the group that it was drawn with."""
+
     work: Work[Any]
     done: "asyncio.Future[Any]"
+    alone: bool = False
 
 
 class Database:
     """One SQLite file in WAL mode with `synchronous=FULL`. `start` creates the schema; `stop` finishes what was asked.
 
-    `schema` is SQL that may be run again. `read` runs on a connection and a thread of its own, beside the writer, and
-    sees one moment of the store. What a work returns must not lean on the connection: fetch inside the work.
-    `write` and `read` raise what their work raised, `sqlite3.Error` where the disk fails, and `WaysideError` where the
-    store is not open.
+    `schema` is SQL that may be run again; `reclaims` as in `open_connection`. `read` runs on a connection and a thread
+    of its own, beside the writer, and sees one moment of the store. What a work returns must not lean on the
+    connection: fetch inside the work. `write` and `read` raise what their work raised, `sqlite3.Error` where the disk
+    fails, and `WaysideError` where the store is not open.
     """
 
-    def __init__(self, path: Path, schema: str) -> None:
+    def __init__(self, path: Path, schema: str, reclaims: bool = False) -> None:
         self.path = path
         self._schema = schema
+        self._reclaims = reclaims
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._reader: sqlite3.Connection | None = None
@@ -49,7 +54,7 @@ class Database:
         with contextlib.ExitStack() as opened:
             try:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
-                writer = opened.enter_context(contextlib.closing(open_connection(self.path)))
+                writer = opened.enter_context(contextlib.closing(open_connection(self.path, self._reclaims)))
                 writer.executescript(self._schema)
                 self._reader = opened.enter_context(contextlib.closing(open_connection(self.path)))
                 self._reader.execute("PRAGMA query_only=ON")
@@ -81,10 +86,17 @@ class Database:
 
     async def write(self, work: Work[R]) -> R:
         """Run `work(connection)` in the next group's transaction and return its result once that is on disk."""
+        return await self._ask(work, alone=False)
+
+    async def run_alone(self, work: Work[R]) -> R:
+        """Run a work that begins its transactions itself, between two groups: what `write` cannot hold, as a vacuum."""
+        return await self._ask(work, alone=True)
+
+    async def _ask(self, work: Work[R], alone: bool) -> R:
         if self._thread is None:
             raise self._not_open()
         done: asyncio.Future[R] = asyncio.get_running_loop().create_future()
-        self._jobs.put(_Job(work, done))
+        self._jobs.put(_Job(work, done, alone))
         return await done
 
     async def read(self, work: Work[R]) -> R:
@@ -106,9 +118,12 @@ class Database:
         while running:
             group = self._next_group()
             running = group[-1] is not None
-            jobs = [job for job in group if job is not None]
-            if jobs:
-                _settle(jobs, _commit(connection, jobs))
+            together = [job for job in group if job is not None and not job.alone]
+            if together:
+                _settle(together, _commit(connection, together))
+            for job in group:
+                if job is not None and job.alone:
+                    _settle([job], [_run_alone(connection, job.work)])
         connection.close()
 
     def _next_group(self) -> "list[_Job | None]":
@@ -121,12 +136,18 @@ class Database:
         return group
 
 
-def open_connection(path: Path) -> sqlite3.Connection:
-    """A connection with Wayside's settings: WAL, full synchronisation, transactions begun by hand."""
+def open_connection(path: Path, reclaims: bool = False) -> sqlite3.Connection:
+    """A connection with Wayside's settings: WAL, full synchronisation, transactions begun by hand.
+
+    `reclaims`: where this call makes the file, free pages can be given back to the disk (`PRAGMA incremental_vacuum`).
+    """
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10)
     try:
+        if reclaims:  # before WAL mode writes the first page, which holds this setting
+            connection.execute("PRAGMA auto_vacuum=INCREMENTAL")
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=FULL")
+        connection.execute(f"PRAGMA journal_size_limit={WAL_LIMIT_BYTES}")
     except sqlite3.Error:
         connection.close()
         raise
@@ -144,6 +165,15 @@ def _commit(connection: sqlite3.Connection, jobs: list[_Job]) -> list[Any]:
             connection.execute("ROLLBACK")
         return [exc] * len(jobs)
     return outcomes
+
+
+def _run_alone(connection: sqlite3.Connection, work: Work[Any]) -> Any:
+    try:
+        return work(connection)
+    except Exception as exc:  # handed to the caller, whose work it was
+        with contextlib.suppress(sqlite3.Error):
+            connection.execute("ROLLBACK")
+        return exc
 
 
 def _attempt(connection: sqlite3.Connection, work: Work[Any]) -> Any:

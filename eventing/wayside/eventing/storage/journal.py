@@ -1,96 +1,222 @@
-"""The one durable log: entries in persisted order of arrival, by key, each event once, with named checkpoints.
+"""The journal: one durable append-only log in one file, with named cursors, for the broker and the logger's spool.
 
-Invariant: positions of a key count from 0 without a gap in units of rows; an event that was appended before keeps its
-first position, so that redelivery changes nothing. `append` joins the caller's transaction: positions, checkpoints and
-what follows from them (an outbox) commit together or not at all.
+Invariant: what `append` returned positions for, and what `acknowledge` returned from, is on disk and survives a kill;
+no entry goes unless every cursor acknowledged it or it is counted as that cursor's overflow or as damaged.
 """
 
+import asyncio
+import logging
 import sqlite3
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Awaitable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
 
-SCHEMA = """
-CREATE TABLE IF NOT EXISTS journal (
-    key TEXT NOT NULL, first INTEGER NOT NULL, rows INTEGER NOT NULL,
-    source TEXT NOT NULL, id TEXT NOT NULL, time TEXT NOT NULL, payload BLOB NOT NULL,
-    PRIMARY KEY (key, first)
-);
-CREATE UNIQUE INDEX IF NOT EXISTS journal_event ON journal (source, id);
-CREATE TABLE IF NOT EXISTS journal_end (key TEXT PRIMARY KEY, end INTEGER NOT NULL) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS checkpoint (
-    reader TEXT NOT NULL, key TEXT NOT NULL, position INTEGER NOT NULL, PRIMARY KEY (reader, key)
-) WITHOUT ROWID;
-"""
+from wayside.eventing.storage import journal_cursors, journal_damage, journal_retention, journal_tables
+from wayside.eventing.storage.database import Database, R, Work
+from wayside.eventing.storage.entry import Entry
+from wayside.eventing.storage.gather import Gatherer
+from wayside.eventing.storage.journal_cursors import CursorState, Start
+from wayside.eventing.storage.journal_errors import JournalDamaged, JournalError, JournalFull, translate
+from wayside.eventing.storage.journal_opening import Opening, make_ready
+from wayside.eventing.storage.journal_retention import Retention, Swept
+from wayside.eventing.storage.journal_tables import LogState, Page
+from wayside.eventing.storage.owner_lock import LastOwner, OwnerLock
+
+log = logging.getLogger("wayside.journal")
+PAGE_ROWS = 256
+PAGE_BYTES = 8 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
-    """The rows of one event. `payload` is the rows' bytes in a form the writer chose; `first` is set when read."""
+class JournalState:
+    """One committed state of a journal."""
 
-    key: str
-    source: str
-    id: str
-    time: str
-    rows: int
-    payload: bytes
-    first: int = -1
-
-    @property
-    def end(self) -> int:
-        return self.first + self.rows
+    log: LogState
+    cursors: tuple[CursorState, ...]
 
 
-def append(connection: sqlite3.Connection, entry: Entry) -> bool:
-    """Add an entry at the end of its key; False, and nothing changed, where (source, id) is in the journal already.
+@dataclass(frozen=True, slots=True)
+class _Acknowledged:
+    cursor: int
+    positions: Sequence[int]
 
-    Raises `ValueError` for an entry without a row: it would have no position.
+
+class Journal:
+    """One file, owned by one process at a time. Many tasks append and acknowledge; one fsync is for many of them.
+
+    `schema` is SQL, which may be run again, for tables of the caller's own in the same file; `write` puts a change of
+    them and the functions of `journal_tables`, `journal_cursors` and `journal_retention` into one transaction.
+    Every method but `start` raises `JournalUnavailable` where the disk fails, after which it may be called again, and
+    `JournalDamaged` where the file is malformed: stop and start, which salvages what is readable.
     """
-    if entry.rows < 1:
-        raise ValueError(f"entry {entry.id!r} of {entry.source!r} has no row")
-    known = connection.execute("SELECT 1 FROM journal WHERE source = ? AND id = ?", (entry.source, entry.id))
-    if known.fetchone():
-        return False
-    first = end_of(connection, entry.key)
-    connection.execute(
-        "INSERT INTO journal (key, first, rows, source, id, time, payload) VALUES (?, ?, ?, ?, ?, ?, ?)",
-        (entry.key, first, entry.rows, entry.source, entry.id, entry.time, entry.payload),
-    )
-    connection.execute("INSERT OR REPLACE INTO journal_end (key, end) VALUES (?, ?)", (entry.key, first + entry.rows))
-    return True
+
+    def __init__(self, path: Path, retention: Retention | None = None, schema: str = "") -> None:
+        self.path = path
+        self.retention = retention or Retention()
+        self._schema = journal_tables.SCHEMA + schema
+        self._lock = OwnerLock(path)
+        self._database = Database(path, self._schema, reclaims=True)
+        self._appends: Gatherer[Sequence[Entry], range] = Gatherer(self._database, self._append)
+        self._acknowledgements: Gatherer[_Acknowledged, None] = Gatherer(self._database, _acknowledge)
+        self._keys: dict[str, int] = {}
+        self._in_good_order = True
+
+    async def start(self) -> Opening:
+        """Own the file and open it; what was torn is cut, what is damaged is salvaged, and the log says so.
+
+        Raises `ConfigurationError` where another process owns it, where it cannot be opened, or is no journal.
+        """
+        opening = await asyncio.to_thread(self._make_ready)
+        try:
+            await self._database.start()
+        except BaseException:
+            self._lock.leave(LastOwner.ENDED)
+            raise
+        self._in_good_order = True
+        return opening
+
+    def _make_ready(self) -> Opening:
+        last = self._lock.take()
+        try:
+            opening = make_ready(self.path, self._schema, last)
+        except BaseException:
+            self._lock.leave(last)
+            raise
+        if not opening.is_whole:
+            log.warning("the journal %s was damaged: %s", self.path, opening.tell())
+        return opening
+
+    async def stop(self) -> None:
+        """Finish what was asked, then close. May be called twice."""
+        await self._database.stop()
+        self._lock.leave(LastOwner.LEFT if self._in_good_order else LastOwner.ENDED)
+
+    # entries
+
+    async def append(self, entries: Sequence[Entry]) -> range:
+        """Keep the entries, all or none, and return their positions once they are on disk.
+
+        Raises `JournalFull` where there is no room and the policy is to refuse, or where they alone are over the limit.
+        A caller that is cancelled does not know whether they are kept.
+        """
+        if not entries:
+            raise ValueError("nothing to append")
+        return await self._translated(self._appends.write(entries))
+
+    def _append(self, connection: sqlite3.Connection, groups: list[Sequence[Entry]]) -> list[range | JournalFull]:
+        return journal_retention.append(connection, groups, self.retention)
+
+    async def read(
+        self, cursor: str, after: int | None = None, limit_rows: int = PAGE_ROWS, limit_bytes: int = PAGE_BYTES
+    ) -> Page:
+        """Entries that the cursor has not acknowledged, oldest first, past a position, from its own on by default.
+
+        Go on from `page.last`; a page without entries whose `last` is `after` is the end for now. Entries whose
+        checksum fails are left out, told in `damaged`, and cut from the journal.
+        """
+
+        def work(connection: sqlite3.Connection) -> Page:
+            state = journal_cursors.find(connection, cursor)
+            first = state.position if after is None else max(after, state.position)
+            return journal_tables.read_page(connection, first, limit_rows, limit_bytes, state.cursor)
+
+        page = await self.look(work)
+        if page.damaged:
+            log.error("the journal %s: entries %s are damaged and are skipped", self.path, list(page.damaged))
+            await self.write(lambda connection: journal_damage.cut_damaged(connection, page.damaged))
+        return page
+
+    # cursors
+
+    async def open_cursor(self, name: str, start: Start = Start.BEGINNING) -> CursorState:
+        """A reader by its name: where it was before, or, if it is new, at `start`."""
+        state = await self.write(lambda connection: journal_cursors.open_cursor(connection, name, start))
+        self._keys[name] = state.cursor
+        return state
+
+    async def drop_cursor(self, name: str) -> bool:
+        """Forget a reader; False where there was none of this name. Nothing waits for it any more."""
+        self._keys.pop(name, None)
+        return await self.write(lambda connection: journal_cursors.drop_cursor(connection, name))
+
+    async def acknowledge(self, cursor: str, positions: Sequence[int]) -> None:
+        """The reader has dealt with these entries, in any order; once this returns it is not given them again.
+
+        What it acknowledged before, or what is not kept, changes nothing. Raises `UnknownCursor`.
+        """
+        key = self._keys.get(cursor)
+        if key is None:
+            key = (await self.look(lambda connection: journal_cursors.find(connection, cursor))).cursor
+            self._keys[cursor] = key
+        await self._translated(self._acknowledgements.write(_Acknowledged(key, positions)))
+
+    # retention
+
+    async def sweep(self, now_ns: int) -> Swept:
+        """Forget what is old enough at a time, and give room back to the disk; to be called now and then.
+
+        It works in bounded steps, between which appends go on.
+        """
+        swept = Swept(0, 0, done=False)
+        while not swept.done:
+            step = await self.write(lambda connection: journal_retention.sweep(connection, now_ns, self.retention))
+            swept = Swept(swept.entries + step.entries, swept.overflowed + step.overflowed, step.done)
+        while await self._alone(journal_retention.give_back):
+            pass
+        if swept.entries:
+            await self._alone(journal_retention.checkpoint)
+        return swept
+
+    # the caller's own transactions
+
+    async def write(self, work: Work[R]) -> R:
+        """Run a work in the next group's transaction, as `Database.write`."""
+        return await self._translated(self._database.write(work))
+
+    async def look(self, work: Work[R]) -> R:
+        """Run a read-only work, as `Database.read`."""
+        return await self._translated(self._database.read(work))
+
+    async def _alone(self, work: Work[R]) -> R:
+        return await self._translated(self._database.run_alone(work))
+
+    async def state(self) -> JournalState:
+        """What the journal holds, and where its cursors are."""
+        return await self.look(state_of)
+
+    async def _translated(self, asked: Awaitable[R]) -> R:
+        try:
+            return await asked
+        except sqlite3.Error as exc:
+            raise self._note(translate(exc, self.path)) from exc
+
+    def _note(self, error: JournalError) -> JournalError:
+        """A malformed file is checked whole at the next start, as after an owner that did not leave."""
+        if isinstance(error, JournalDamaged):
+            self._in_good_order = False
+        return error
 
 
-def end_of(connection: sqlite3.Connection, key: str) -> int:
-    """How many rows the key has: the position of its next one."""
-    row = connection.execute("SELECT end FROM journal_end WHERE key = ?", (key,)).fetchone()
-    return row[0] if row else 0
+def state_of(connection: sqlite3.Connection) -> JournalState:
+    """What a journal holds, as of this transaction."""
+    return JournalState(journal_tables.state(connection), journal_cursors.cursors(connection))
 
 
-def read(connection: sqlite3.Connection, key: str, first: int, end: int) -> Iterator[Entry]:
-    """The entries that hold any row from `first` up to but without `end`, in order; take them inside the same work."""
-    if first >= end:
-        return iter(())
-    found = connection.execute(
-        "SELECT key, source, id, time, rows, payload, first FROM journal WHERE key = :key AND first < :end"
-        " AND first >= coalesce((SELECT max(first) FROM journal WHERE key = :key AND first <= :first), 0)"
-        " AND first + rows > :first ORDER BY first",
-        {"key": key, "first": first, "end": end},
-    )
-    return (Entry(*row) for row in found)
+def look_at(path: Path) -> JournalState:
+    """What a journal holds, for a process that does not own it. Raises `JournalError`, and changes nothing."""
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
+            return state_of(connection)
+    except sqlite3.Error as exc:
+        raise translate(exc, path) from exc
 
 
-def keys(connection: sqlite3.Connection) -> list[str]:
-    """Every key that has an entry."""
-    return [row[0] for row in connection.execute("SELECT key FROM journal_end ORDER BY key")]
-
-
-def checkpoint(connection: sqlite3.Connection, reader: str, key: str) -> int:
-    """The position up to which `reader` has dealt with the key; 0 before its first `advance`."""
-    row = connection.execute("SELECT position FROM checkpoint WHERE reader = ? AND key = ?", (reader, key)).fetchone()
-    return row[0] if row else 0
-
-
-def advance(connection: sqlite3.Connection, reader: str, key: str, position: int) -> None:
-    """Move a reader's checkpoint."""
-    connection.execute(
-        "INSERT OR REPLACE INTO checkpoint (reader, key, position) VALUES (?, ?, ?)", (reader, key, position)
-    )
+def _acknowledge(connection: sqlite3.Connection, changes: list[_Acknowledged]) -> list[None]:
+    by_cursor: defaultdict[int, set[int]] = defaultdict(set)
+    for change in changes:
+        by_cursor[change.cursor].update(change.positions)
+    for cursor, positions in by_cursor.items():
+        journal_cursors.acknowledge(connection, cursor, sorted(positions))
+    return [None] * len(changes)

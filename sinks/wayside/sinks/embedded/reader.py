@@ -5,14 +5,15 @@ Invariant: reading never writes and never blocks the writer; every number is a c
 
 import json
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from wayside.eventing.errors import ConfigurationError
-from wayside.eventing.pairs import Role
+from wayside.eventing.pairs import waiting
+from wayside.eventing.pairs.subject import Role
 from wayside.sinks.alerts import Alert, WindowRow, alerts_of
 from wayside.sinks.document import Document
 from wayside.sinks.embedded.store import FLAGGED_BIT, PART_BITS
@@ -96,6 +97,10 @@ class RecordReader:
             conflicts=counters.get("conflict", 0),
         )
 
+    def parts(self) -> Mapping[str, Mapping[str, int]]:
+        """The parts of records by role, and by what became of them: joined, waiting, lonely, late, …"""
+        return waiting.standing(self._connection).by_role()
+
     def flagged(self, limit: int) -> list[Document]:
         """Documents of the rows that were flagged last, the newest first by request time."""
         found = self._connection.execute(
@@ -117,7 +122,7 @@ class RecordReader:
         document: Document = {"_id": record_id, "RequestId": event_id, "@timestamp": time}
         document |= json.loads(head) if head else {}
         document |= {name: json.loads(side) for name, side in (("request", request), ("response", response)) if side}
-        document |= self._row_verdicts(record_id)
+        document |= self._row_verdicts(record_id) | self._feedback(record_id)
         return document | (self._drift(window_id) if window_id else {})
 
     def _row_verdicts(self, record_id: str) -> Document:
@@ -134,6 +139,10 @@ class RecordReader:
             ]
             document[role] = joined_verdicts(role, parts)
         return document
+
+    def _feedback(self, record_id: str) -> Document:
+        found = self._connection.execute("SELECT side FROM feedback WHERE record_id = ?", (record_id,)).fetchone()
+        return {} if found is None else {Role.FEEDBACK.value: json.loads(found[0])}
 
     def _drift(self, window_id: str) -> Document:
         found = self._connection.execute(

@@ -6,14 +6,19 @@ Invariant: whatever an event turns out to be, it is counted under exactly one ou
 import asyncio
 import logging
 import sqlite3
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Counter
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
 
 from wayside.eventing.clock import Clock, SystemClock, format_time
 from wayside.eventing.errors import MalformedEvent
 from wayside.eventing.event import CloudEvent
+from wayside.eventing.pairs.join import Fate, JoinSettings
+from wayside.eventing.pairs.subject import Role
 from wayside.eventing.sink import EventRefused, SinkUnavailable
 from wayside.sinks.embedded.store import RecordStore
 
@@ -21,18 +26,55 @@ log = logging.getLogger("wayside.sinks")
 _PRUNE_EVERY_S = 300.0
 
 
+class PartsCollector(Collector):
+    """The parts of records as metrics, read from the store, so that counts go on where they were after a restart."""
+
+    def __init__(self, store: RecordStore) -> None:
+        self._store = store
+
+    def describe(self) -> Iterable[Metric]:
+        return self._families({})
+
+    def collect(self) -> Iterable[Metric]:
+        standing = self._store.standing()
+        return self._families({} if standing is None else standing.counts)
+
+    def _families(self, counts: Mapping[tuple[Role, Fate], int]) -> list[Metric]:
+        settled = CounterMetricFamily(
+            "wayside_record_parts", "Parts of records by what became of them.", labels=["role", "fate"]
+        )
+        waiting = GaugeMetricFamily(
+            "wayside_record_parts_waiting", "Parts of records that wait for their partner.", labels=["role"]
+        )
+        for (role, fate), parts in counts.items():
+            if fate is Fate.WAITING:
+                waiting.add_metric([role.value], parts)
+            else:
+                settled.add_metric([role.value, fate.value], parts)
+        return [settled, waiting]
+
+
 class RecordSink:
-    """Keeps records in one SQLite file for `retain_s` seconds of request time (None: for ever)."""
+    """Keeps records in one SQLite file for `retain_s` seconds of request time (None: for ever).
+
+    `settings` say how long the parts of a record are awaited before they are counted as lonely.
+    """
 
     def __init__(
-        self, path: Path, registry: CollectorRegistry, retain_s: float | None = None, clock: Clock | None = None
+        self,
+        path: Path,
+        registry: CollectorRegistry,
+        retain_s: float | None = None,
+        clock: Clock | None = None,
+        settings: JoinSettings | None = None,
     ) -> None:
-        self._store = RecordStore(path)
+        self._store = RecordStore(path, settings, clock)
         self._retain_s = retain_s
         self._clock = clock or SystemClock()
         self._outcomes = Counter(
             "wayside_records_events", "Events by what became of them.", ["outcome"], registry=registry
         )
+        registry.register(PartsCollector(self._store))
         self._pruner: asyncio.Task[None] | None = None
 
     async def start(self) -> None:

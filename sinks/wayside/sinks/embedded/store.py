@@ -1,6 +1,6 @@
 """The embedded record store: each row's request, response and verdicts are one record, in whatever order they come.
 
-Invariant: every event is taken once, by (source, id, type). The same event again changes nothing and is counted; an
+Invariant: every event is taken once, by its `part_key`. The same event again changes nothing and is counted; an
 event with a known key and other data is kept apart, in `conflicts`, and changes no record.
 """
 
@@ -9,15 +9,19 @@ import sqlite3
 from collections.abc import Iterable
 from pathlib import Path
 
-from wayside.eventing.clock import format_time, parse_time
+from wayside.eventing.clock import Clock, SystemClock, format_time, parse_time
 from wayside.eventing.errors import MalformedEvent
 from wayside.eventing.event import CloudEvent
 from wayside.eventing.identity import record_id
-from wayside.eventing.pairs import Role
-from wayside.eventing.storage.database import Database
-from wayside.sinks.merging import Outcome, Part, PayloadPart, RowVerdictPart, WindowPart, part_of
+from wayside.eventing.pairs import join, waiting
+from wayside.eventing.pairs.join import JoinSettings
+from wayside.eventing.pairs.subject import Role, Subject, part_key
+from wayside.eventing.storage.database import Database, open_connection
+from wayside.sinks.document import dump
+from wayside.sinks.embedded.batches import Arrival, Batches
+from wayside.sinks.merging import FeedbackPart, Outcome, Part, PayloadPart, RowVerdictPart, WindowPart, part_of
 
-SCHEMA = """
+SCHEMA = f"""{waiting.SCHEMA}
 CREATE TABLE IF NOT EXISTS events (
     source TEXT NOT NULL, id TEXT NOT NULL, type TEXT NOT NULL, digest BLOB NOT NULL, time TEXT NOT NULL,
     PRIMARY KEY (source, id, type)
@@ -48,12 +52,15 @@ CREATE TABLE IF NOT EXISTS windows (
     p_value REAL NOT NULL, threshold REAL NOT NULL, distance REAL NOT NULL, is_drift INTEGER NOT NULL,
     meta TEXT NOT NULL
 );
+CREATE TABLE IF NOT EXISTS feedback (
+    record_id TEXT PRIMARY KEY, time TEXT NOT NULL, source TEXT NOT NULL, id TEXT NOT NULL, side TEXT NOT NULL
+) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS windows_time ON windows (time);
 CREATE TABLE IF NOT EXISTS counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 """
 
 # Bits of `records.parts`: which parts a record has, so that all counts are one pass over one small index.
-PART_BITS = {Role.REQUEST: 1, Role.RESPONSE: 2, Role.OUTLIER: 4, Role.ADVERSARIAL: 8, Role.DRIFT: 16}
+PART_BITS = {Role.REQUEST: 1, Role.RESPONSE: 2, Role.OUTLIER: 4, Role.ADVERSARIAL: 8, Role.DRIFT: 16, Role.FEEDBACK: 64}
 FLAGGED_BIT = 32
 _PAYLOAD_BITS = PART_BITS[Role.REQUEST] | PART_BITS[Role.RESPONSE]
 # The request's word stands, whichever of the two comes last; and so does a payload's time over a verdict's.
@@ -74,17 +81,30 @@ WHERE (excluded.decision, excluded.score IS NULL, coalesce(excluded.score, 0), e
 
 
 class RecordStore:
-    """One SQLite file. `take` returns once the event is on disk."""
+    """One SQLite file. `take` returns once the event is on disk.
 
-    def __init__(self, path: Path) -> None:
+    `settings` say how long the parts of a record are awaited before they are counted as lonely.
+    """
+
+    def __init__(self, path: Path, settings: JoinSettings | None = None, clock: Clock | None = None) -> None:
         self._database = Database(path, SCHEMA)
+        self._batches = Batches(self._database, _store, settings or JoinSettings(), clock or SystemClock())
+        self._view: sqlite3.Connection | None = None
 
     async def start(self) -> None:
         """Open or create the file. Raises `ConfigurationError` where that cannot be done."""
         await self._database.start()
+        self._view = open_connection(self._database.path)
 
     async def stop(self) -> None:
         await self._database.stop()
+        if self._view is not None:
+            self._view.close()
+            self._view = None
+
+    def standing(self) -> waiting.Standing | None:
+        """The parts of records by what became of them; None while the store is not open."""
+        return None if self._view is None else waiting.standing(self._view)
 
     async def take(self, event: CloudEvent) -> Outcome:
         """Store an event's part of its records. Raises `MalformedEvent` for a verdict or a time that cannot be read."""
@@ -92,13 +112,23 @@ class RecordStore:
         if part is None:
             return Outcome.IGNORED
         try:
-            return await self._database.write(lambda connection: _store(connection, event, part))
+            return await self._batches.put(Arrival(event, part, _awaited(event, part)))
         except UnicodeEncodeError as exc:
             raise MalformedEvent("a name in the verdict holds a lone surrogate, which no encoding can carry") from exc
 
     async def prune(self, before: str) -> None:
         """Forget events, records and windows whose request time is before an RFC 3339 UTC timestamp."""
         await self._database.write(lambda connection: _prune(connection, before))
+
+
+def _awaited(event: CloudEvent, part: Part) -> join.Part | None:
+    """The part as others of its record wait for it: windows speak of many records, feedback comes when it comes."""
+    if isinstance(part, PayloadPart):
+        return join.Part(Subject(part.head.source, part.head.event_id), part.role, parse_time(part.time), event.digest)
+    if isinstance(part, RowVerdictPart):
+        subject, name = Subject(part.source, part.event_id), f"{event.source} {event.id}"
+        return join.Part(subject, part.role, parse_time(part.time), event.digest, name=name)
+    return None
 
 
 def _store(connection: sqlite3.Connection, event: CloudEvent, part: Part) -> Outcome:
@@ -112,23 +142,24 @@ def _store(connection: sqlite3.Connection, event: CloudEvent, part: Part) -> Out
         _store_payload(connection, part)
     elif isinstance(part, RowVerdictPart):
         _store_row_verdict(connection, part)
+    elif isinstance(part, FeedbackPart):
+        _store_feedback(connection, part)
     else:
         _store_window(connection, part)
     return outcome
 
 
 def _identify(connection: sqlite3.Connection, event: CloudEvent, part: Part) -> Outcome:
-    known = connection.execute(
-        "SELECT digest FROM events WHERE source = ? AND id = ? AND type = ?", event.key
-    ).fetchone()
+    key, digest = part_key(event), event.digest
+    known = connection.execute("SELECT digest FROM events WHERE source = ? AND id = ? AND type = ?", key).fetchone()
     if known is None:
-        connection.execute("INSERT INTO events VALUES (?, ?, ?, ?, ?)", (*event.key, event.digest, part.time))
+        connection.execute("INSERT INTO events VALUES (?, ?, ?, ?, ?)", (*key, digest, part.time))
         return Outcome.STORED
-    if known[0] == event.digest:
+    if known[0] == digest:
         return Outcome.DUPLICATE
     kept = connection.execute(
         "INSERT OR IGNORE INTO conflicts VALUES (?, ?, ?, ?, ?, ?, ?)",
-        (*event.key, event.digest, part.time, json.dumps(dict(event.attributes())), event.data),
+        (*key, digest, part.time, json.dumps(dict(event.attributes())), event.data),
     )
     return Outcome.CONFLICT if kept.rowcount else Outcome.DUPLICATE
 
@@ -183,6 +214,24 @@ def _judge(connection: sqlite3.Connection, part: RowVerdictPart) -> int:
     return number
 
 
+def _store_feedback(connection: sqlite3.Connection, part: FeedbackPart) -> None:
+    """Of several feedbacks on one row the latest stands: the order of `merging.feedback_order`."""
+    names = [record_id(part.source, part.event_id, row) for row in range(len(part.sides))]
+    connection.executemany(
+        "INSERT INTO feedback VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET"
+        " time = excluded.time, source = excluded.source, id = excluded.id, side = excluded.side"
+        " WHERE (excluded.time, excluded.source, excluded.id, excluded.side) > (feedback.time, feedback.source,"
+        " feedback.id, feedback.side)",
+        (
+            (name, side["ce-time"], side["ce-source"], side["ce-id"], dump(side))
+            for name, side in zip(names, part.sides, strict=True)
+        ),
+    )
+    bit = PART_BITS[Role.FEEDBACK]
+    rows = enumerate(names)
+    _mark(connection, ((name, part.source, part.event_id, row, part.time, bit, None) for row, name in rows))
+
+
 def _store_window(connection: sqlite3.Connection, part: WindowPart) -> None:
     verdict, key = part.verdict, part.verdict.key
     connection.execute(
@@ -217,8 +266,8 @@ def _mark(connection: sqlite3.Connection, rows: Iterable[tuple[str, str, str, in
 
 
 def _prune(connection: sqlite3.Connection, before: str) -> None:
-    connection.execute(
-        "DELETE FROM verdicts WHERE record_id IN (SELECT record_id FROM records WHERE time < ?)", (before,)
-    )
+    for table in ("verdicts", "feedback"):
+        old = "SELECT record_id FROM records WHERE time < ?"
+        connection.execute(f"DELETE FROM {table} WHERE record_id IN ({old})", (before,))
     for table in ("records", "events", "conflicts", "windows"):
         connection.execute(f"DELETE FROM {table} WHERE time < ?", (before,))

@@ -10,7 +10,7 @@ hundred events are what lets a busy event loop and the writer live side by side.
 import asyncio
 import sqlite3
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
@@ -28,9 +28,13 @@ class _Batch(Generic[C, R]):
     changes: list[C] = field(default_factory=list)
     callers: list[asyncio.Future[R]] = field(default_factory=list)
 
-    def succeed(self, results: list[R]) -> None:
+    def succeed(self, results: Sequence[R | Exception]) -> None:
         for caller, result in zip(self.callers, results, strict=True):
-            if not caller.done():
+            if caller.done():
+                continue
+            if isinstance(result, Exception):
+                caller.set_exception(result)
+            else:
                 caller.set_result(result)
 
     def fail(self, exc: BaseException) -> None:
@@ -40,9 +44,14 @@ class _Batch(Generic[C, R]):
 
 
 class Gatherer(Generic[C, R]):
-    """`apply` takes the changes of one batch and returns a result for each; where it raises, all of them fail."""
+    """`apply` takes the changes of one batch and returns for each a result, or an exception that its caller is to see.
 
-    def __init__(self, database: Database, apply: Callable[[sqlite3.Connection, list[C]], list[R]]) -> None:
+    Where `apply` itself raises, the whole batch is undone and fails.
+    """
+
+    def __init__(
+        self, database: Database, apply: Callable[[sqlite3.Connection, list[C]], Sequence[R | Exception]]
+    ) -> None:
         self._database = database
         self._apply = apply
         self._lock = threading.Lock()
@@ -72,7 +81,7 @@ class Gatherer(Generic[C, R]):
             self._close(batch)  # it may have failed before it was run
             batch.fail(exc)
 
-    def _run(self, connection: sqlite3.Connection, batch: _Batch[C, R]) -> list[R]:
+    def _run(self, connection: sqlite3.Connection, batch: _Batch[C, R]) -> Sequence[R | Exception]:
         self._close(batch)
         return self._apply(connection, batch.changes)
 

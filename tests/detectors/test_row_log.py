@@ -1,4 +1,4 @@
-"""The journal against a model: positions without a gap, each event once, ranges as a list would give them."""
+"""The log of rows against a model: positions without a gap, each event once, ranges as a list would give them."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wayside.eventing.storage import journal
-from wayside.eventing.storage.journal import Entry
+from wayside.detectors import row_log as journal
+from wayside.detectors.row_log import Entry
 
 _KEYS = ("ns/a", "ns/b")
 

@@ -1,0 +1,1 @@
+"""Pairs: a request with its response, its verdicts and its feedback, joined by (source, id)."""

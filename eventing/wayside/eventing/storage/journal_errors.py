@@ -1,0 +1,65 @@
+"""The errors of a journal, and SQLite's own translated into them.
+
+Invariant: each message names the file and says what a person can do; none of them means that an acknowledged entry is
+gone.
+"""
+
+import sqlite3
+from pathlib import Path
+
+from wayside.eventing.errors import WaysideError
+
+_DAMAGE = {"SQLITE_CORRUPT", "SQLITE_NOTADB"}
+_ADVICE = {
+    "SQLITE_FULL": "the disk or the quota is full: make room, appends then succeed again",
+    "SQLITE_READONLY": "the file or its disk is read-only: make it writable",
+    "SQLITE_PERM": "this user may not write it: mend its owner or mode",
+    "SQLITE_CANTOPEN": "a file of it cannot be opened: look at the folder, its mode, and the limit of open files",
+    "SQLITE_IOERR": "the disk refused to read or write: look at its room, its limits and its health",
+    "SQLITE_BUSY": "another process holds it: end what else writes to it",
+}
+
+
+class JournalError(WaysideError):
+    """Base of what a journal raises once it is started."""
+
+
+class JournalFull(JournalError):
+    """The journal is at its limit and its policy is to refuse. Acknowledge entries or raise the limit, then append."""
+
+
+class JournalUnavailable(JournalError):
+    """The disk failed, or has no room. Nothing of this call was kept; the same call may succeed later."""
+
+
+class JournalDamaged(JournalError):
+    """SQLite calls the file malformed. What is readable is salvaged when the journal is started again."""
+
+
+class UnknownCursor(JournalError):
+    """No cursor of this name is open in the journal."""
+
+
+class StructureDamaged(sqlite3.DatabaseError):
+    """SQLite's check of a file's structure found fault, though the file can be opened."""
+
+
+def is_damage(exc: BaseException) -> bool:
+    """Whether SQLite says that the file itself is malformed."""
+    if isinstance(exc, StructureDamaged):
+        return True
+    return isinstance(exc, sqlite3.DatabaseError) and _primary_name(exc) in _DAMAGE
+
+
+def translate(exc: sqlite3.Error, path: Path) -> JournalError:
+    """SQLite's error as one of the journal's."""
+    if is_damage(exc):
+        return JournalDamaged(f"the journal {path} is damaged ({exc}): start it again to salvage what is readable")
+    advice = _ADVICE.get(_primary_name(exc), "look at its disk")
+    return JournalUnavailable(f"the journal {path} cannot be used ({exc}): {advice}")
+
+
+def _primary_name(exc: sqlite3.Error) -> str:
+    """SQLITE_IOERR for SQLITE_IOERR_WRITE; "" where the error is the binding's own."""
+    name: str = getattr(exc, "sqlite_errorname", "")
+    return "_".join(name.split("_")[:2])

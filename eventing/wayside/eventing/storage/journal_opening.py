@@ -1,0 +1,93 @@
+"""Makes a journal's file fit to be used, whatever happened to it since it was last: the part that runs at start.
+
+Invariant: a file is set aside only where it was a journal of ours, and nothing is deleted that was readable; what was
+cut or lost is in the report.
+"""
+
+import sqlite3
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from wayside.eventing.errors import ConfigurationError
+from wayside.eventing.storage import journal_damage, wal
+from wayside.eventing.storage.database import open_connection
+from wayside.eventing.storage.journal_errors import StructureDamaged, is_damage
+from wayside.eventing.storage.owner_lock import LastOwner
+from wayside.eventing.storage.salvage import Salvage, finish, salvage
+
+_PAGE_BYTES = 4096  # SQLite's own default, which open_connection leaves as it is
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """What was found at a start. All is well where nothing was cut, lost or salvaged.
+
+    `torn_entries` were cut at the tail because their checksum failed; `lost_frames` are pages of committed
+    transactions that SQLite did not replay, because its log is damaged before them.
+    """
+
+    torn_entries: int = 0
+    lost_frames: int = 0
+    salvage: Salvage | None = None
+
+    @property
+    def is_whole(self) -> bool:
+        return not (self.torn_entries or self.lost_frames or self.salvage)
+
+    def tell(self) -> str:
+        """One line for the log."""
+        parts = []
+        if self.lost_frames:
+            parts.append(f"{self.lost_frames} pages of its log were damaged and are cut")
+        if self.torn_entries:
+            parts.append(f"{self.torn_entries} torn entries at its end are cut")
+        if self.salvage is not None:
+            saved = ", ".join(f"{count} of {table}" for table, count in self.salvage.rows.items())
+            parts.append(f"the damaged file is {self.salvage.aside}; rows saved from it: {saved}")
+        return "; ".join(parts)
+
+
+def make_ready(path: Path, schema: str, last: LastOwner) -> Opening:
+    """Check the file, cut what is torn, salvage what is damaged; the caller owns it, and nothing has it open.
+
+    After an owner that ended without leaving, all of the file's structure is checked, and positions jump. Raises
+    `ConfigurationError` for a file that is no journal and never was, or that cannot be opened.
+    """
+    try:
+        finish(path)
+        return _check(path, schema, last)
+    except (sqlite3.Error, OSError) as exc:
+        if not is_damage(exc) or last is LastOwner.NONE:
+            raise ConfigurationError(f"cannot open the journal {path}: {exc}") from exc
+    try:
+        return Opening(salvage=salvage(path, schema, journal_damage.mend))
+    except (sqlite3.Error, OSError) as exc:
+        raise ConfigurationError(f"cannot salvage the damaged journal {path}: {exc}") from exc
+
+
+def _check(path: Path, schema: str, last: LastOwner) -> Opening:
+    committed = wal.count_committed(path.with_name(f"{path.name}-wal"), _PAGE_BYTES)
+    with closing(open_connection(path, reclaims=True)) as connection:
+        lost = max(0, committed - _replayed(connection))
+        connection.executescript(schema)
+        if last is LastOwner.ENDED or lost:
+            _check_structure(connection)
+        connection.execute("BEGIN IMMEDIATE")
+        torn = journal_damage.cut_tail(connection)
+        if last is LastOwner.ENDED or lost:
+            journal_damage.jump(connection)
+        connection.execute("COMMIT")
+    return Opening(torn, lost)
+
+
+def _replayed(connection: sqlite3.Connection) -> int:
+    """How many frames of its log SQLite found whole."""
+    _, frames, _ = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+    return max(0, int(frames))
+
+
+def _check_structure(connection: sqlite3.Connection) -> None:
+    (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+    if found != "ok":
+        raise StructureDamaged(found)

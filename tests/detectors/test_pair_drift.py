@@ -1,0 +1,215 @@
+"""Inputs beside predictions: joined over HTTP in any order and over a restart, and refused where they do not fit."""
+
+import random
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from wayside.detectors.artifact import Artifact
+from wayside.detectors.drift_service import DriftDetector, DriftService
+from wayside.detectors.drift_store import DriftStore
+from wayside.detectors.event_rows import Side
+from wayside.detectors.ingress import Ingress, IngressLimits
+from wayside.detectors.intake import PairIntake
+from wayside.detectors.judge import restore_window_detector
+from wayside.detectors.judging_sink import JudgingSink
+from wayside.detectors.metrics import DetectorMetrics
+from wayside.detectors.outbox import Outbox
+from wayside.detectors.server import AppServer
+from wayside.eventing.backoff import Backoff
+from wayside.eventing.errors import ConfigurationError, MalformedEvent
+from wayside.eventing.event import CloudEvent
+from wayside.eventing.http.client import Url
+from wayside.eventing.pairs.join import JoinSettings
+from wayside.eventing.sink import MemorySink
+from wayside.eventing.verdict import read_window_verdict
+from wayside.eventing.vocabulary import REQUEST, RESPONSE
+
+from .conftest import Served, drift_in, normal_rows, request_event, wait_until
+
+WINDOW = 50
+
+
+def at(second: int) -> str:
+    return f"2026-01-01T{second // 3600:02d}:{second // 60 % 60:02d}:{second % 60:02d}Z"
+
+
+def asked(rows: Any, name: str, second: int = 0) -> CloudEvent:
+    return request_event(rows, name, at(second))
+
+
+def answered(rows: Any, name: str, second: int = 0) -> CloudEvent:
+    event = request_event([], name, at(second + 1), requesttime=at(second))
+    body = b'{"predictions": ' + str(np.asarray(rows).tolist()).encode() + b"}"
+    return CloudEvent(name, event.source, RESPONSE, body, event.time, "application/json", extensions=event.extensions)
+
+
+def traffic(count: int, rows: int = 10) -> list[CloudEvent]:
+    """Requests of 3 inputs and responses of 1 prediction a row: 4 features, as the artifact has."""
+    return [
+        event
+        for n in range(count)
+        for values in (normal_rows(rows, 40 + n),)
+        for event in (asked(values[:, :3], f"{n:03d}", n), answered(values[:, 3:], f"{n:03d}", n))
+    ]
+
+
+@dataclass
+class Pairs:
+    """A drift service of pairs, what serves it, and what it posts to."""
+
+    service: DriftService
+    store: DriftStore
+    metrics: DetectorMetrics
+    sink: MemorySink
+    served: Served
+
+    def unpaired(self, role: str, reason: str) -> float:
+        labels = {"role": role, "reason": reason}
+        return self.metrics.registry.get_sample_value("wayside_detector_unpaired_total", labels) or 0.0
+
+    def parts(self) -> Any:
+        return self.store.view()["pairs"]["parts"]
+
+    def windows(self) -> list[tuple[int, int]]:
+        return [(key["in_windows"], key["open"]) for key in self.store.view()["keys"]]
+
+
+@asynccontextmanager
+async def pairs_in(
+    folder: Path, artifact: Artifact, sink: MemorySink | None = None, timeout_s: float = 60.0
+) -> AsyncIterator[Pairs]:
+    detector, size = restore_window_detector(artifact)
+    sink, metrics = sink or MemorySink(), DetectorMetrics()
+    store = DriftStore(folder, "drift", detector.features, Side.PAIR)
+    outbox = Outbox(store, sink, metrics, Backoff(first_s=0.001, limit_s=0.01))
+    intake = PairIntake(store, detector.features, JoinSettings(timeout_s=timeout_s), metrics)
+    service = DriftService(DriftDetector(detector, artifact.identity(), size), store, outbox, metrics, intake)
+    server = AppServer(Ingress(service.answer, metrics, IngressLimits(), Side.PAIR.types).app, "127.0.0.1", 0)
+    await service.start()
+    await server.start()
+    served = Served(Url.parse(f"http://127.0.0.1:{server.port}/"), metrics)
+    try:
+        yield Pairs(service, store, metrics, sink, served)
+    finally:
+        await served.client.close()
+        await server.stop()
+        await service.stop()
+
+
+async def post(pairs: Pairs, events: Sequence[CloudEvent]) -> list[int]:
+    return [(await pairs.served.post_event(event)).status for event in events]
+
+
+async def test_shuffled_parts_over_a_restart_give_the_windows_of_an_undisturbed_run(
+    ks: Artifact, tmp_path: Path
+) -> None:
+    events = traffic(20)
+    async with pairs_in(tmp_path / "plain", ks) as plain:
+        assert set(await post(plain, events)) == {202}
+        await wait_until(lambda: plain.windows() == [(200, 0)] and len(plain.sink.events) == 4)
+    # shuffled, but each pair is complete where it was complete in the plain run: windows are in order of arrival
+    shuffled = [event for pair in zip(events[::2], events[1::2], strict=True) for event in pair]
+    ahead = [event for event in shuffled if event.type == RESPONSE]
+    random.Random(3).shuffle(ahead)
+    arrivals = [*ahead, *(event for event in shuffled if event.type == REQUEST)]
+    sink = MemorySink()
+    async with pairs_in(tmp_path / "shuffled", ks, sink) as first:
+        assert set(await post(first, arrivals[:27])) == {202}
+        assert first.parts()["response"] == {"joined": 7, "waiting": 13}
+    async with pairs_in(tmp_path / "shuffled", ks, sink) as second:
+        assert set(await post(second, arrivals[20:])) == {202}, "some come again"
+        await wait_until(lambda: second.windows() == [(200, 0)] and len(sink.events) == 4)
+        assert second.parts() == {
+            "request": {"duplicate": 7, "joined": 20},
+            "response": {"joined": 20},
+        }
+    assert sink.events == plain.sink.events
+
+
+async def test_a_pair_has_the_requests_identity_time_and_rows(ks: Artifact, tmp_path: Path) -> None:
+    rows = normal_rows(WINDOW, 9)
+    async with pairs_in(tmp_path, ks) as pairs:
+        await post(pairs, [answered(rows[:, 3:], "a", 7), asked(rows[:, :3], "a", 7)])
+        await wait_until(lambda: len(pairs.sink.events) == 1)
+    async with drift_in(tmp_path / "whole", ks) as whole:
+        await whole.take(asked(rows, "a", 7))
+        await wait_until(lambda: len(whole.sink.events) == 1)
+    assert pairs.sink.events == whole.sink.events
+    assert read_window_verdict(pairs.sink.events[0]).members[0].time == at(7)
+
+
+async def test_what_does_not_fit_its_partner_is_refused_and_counted(ks: Artifact, tmp_path: Path) -> None:
+    rows = normal_rows(10, 1)
+    async with pairs_in(tmp_path, ks) as pairs:
+        await post(pairs, [asked(rows[:, :3], "a"), asked(rows[:, :2], "b")])
+        short = await pairs.served.post_event(answered(rows[:9, 3:], "a"))
+        assert (short.status, short.body) == (
+            400,
+            b"request has 10 rows, its response 9: a pair needs a prediction a row\n",
+        )
+        narrow = await pairs.served.post_event(answered(rows[:, 3:], "b"))
+        assert (narrow.status, b"2 inputs and 1 predictions" in narrow.body) == (400, True)
+        wide = await pairs.served.post_event(asked(rows, "c"))
+        assert (wide.status, b"needs some of the other side" in wide.body) == (400, True)
+        assert pairs.served.count("malformed") == 3
+        assert await post(pairs, [answered(rows[:, 3:], "a")]) == [202], "its partner still waits"
+        assert pairs.parts() == {"request": {"joined": 1, "waiting": 1}, "response": {"joined": 1}}
+
+
+async def test_lonely_late_duplicate_and_other_parts_are_counted_and_told(
+    ks: Artifact, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    rows = normal_rows(1, 1)
+    inputs, predictions = rows[:, :3], rows[:, 3:]
+    async with pairs_in(tmp_path, ks, timeout_s=10) as pairs:
+        await post(pairs, [asked(inputs, "a", 0), asked(inputs, "a", 0), asked(inputs + 1, "a", 0)])
+        await post(pairs, [answered(predictions, "b", 1), asked(inputs, "z", 100), answered(predictions, "a", 0)])
+        found = {
+            (role, reason): pairs.unpaired(role, reason)
+            for role in ("request", "response")
+            for reason in ("lonely", "late", "duplicate", "conflict", "overflow")
+        }
+        assert {key: count for key, count in found.items() if count} == {
+            ("request", "lonely"): 1,
+            ("request", "duplicate"): 1,
+            ("request", "conflict"): 1,
+            ("response", "lonely"): 1,
+            ("response", "late"): 1,
+        }
+        assert pairs.parts() == {
+            "request": {"conflict": 1, "duplicate": 1, "lonely": 1, "waiting": 1},
+            "response": {"late": 1, "lonely": 1},
+        }
+        assert [pairs.served.count(outcome) for outcome in ("waiting", "late", "duplicate", "conflict")] == [3, 1, 1, 1]
+    assert "given up without their partner (lonely), the last is the request of a" in caplog.text
+    assert "the last is the response of b" in caplog.text
+
+
+async def test_pulled_events_are_joined_alike(ks: Artifact, tmp_path: Path) -> None:
+    async with pairs_in(tmp_path, ks) as pairs:
+        sink = JudgingSink(pairs.service.answer, pairs.metrics, types=Side.PAIR.types)
+        for event in [*traffic(5), CloudEvent("1", "s", "com.example.other")]:
+            await sink.send(event)
+        await wait_until(lambda: pairs.windows() == [(50, 0)])
+        assert [pairs.served.count(outcome) for outcome in ("scored", "waiting", "ignored")] == [5, 5, 1]
+
+
+async def test_a_folder_of_requests_takes_no_pairs(ks: Artifact, tmp_path: Path) -> None:
+    async with drift_in(tmp_path, ks) as drift:
+        await drift.take(request_event(normal_rows(3, 1)))
+    with pytest.raises(ConfigurationError, match=r"4 features of each request, the detector needs 4 of each pair"):
+        await DriftStore(tmp_path, "drift", 4, Side.PAIR).start()
+
+
+async def test_a_part_without_rows_or_time_is_refused(ks: Artifact, tmp_path: Path) -> None:
+    async with pairs_in(tmp_path, ks) as pairs:
+        for bad in (asked([], "a"), request_event(normal_rows(1, 1)[:, :3], time_text=None)):
+            with pytest.raises(MalformedEvent):
+                await pairs.service.answer(bad)
+        assert pairs.parts() == {}
