@@ -23,7 +23,17 @@ from wayside.eventing.errors import ConfigurationError
 from wayside.eventing.outbound import check_event_url
 from wayside.eventing.vocabulary import ServiceKey
 from wayside.logger.service import PayloadLogger
-from wayside.logger.settings import Capture, Delivery, Identity, Listen, LoggerSettings, LogMode, Upstream
+from wayside.logger.settings import (
+    Capture,
+    Delivery,
+    Identity,
+    Listen,
+    LoggerSettings,
+    LogMode,
+    SpoolSettings,
+    SpoolWhenFull,
+    Upstream,
+)
 
 ENVIRONMENT = "WAYSIDE_LOGGER"
 CA_FOLDER = Path("/etc/tls/logger")
@@ -93,7 +103,18 @@ def _delivery(arguments: argparse.Namespace) -> Delivery:
         ca_file=CA_FOLDER / arguments.logger_ca_cert_file,
         tls_skip_verify=arguments.logger_tls_skip_verify,
         kafka_config=arguments.kafka_config,
+        spool=_spool(arguments),
     )
+
+
+def _spool(arguments: argparse.Namespace) -> SpoolSettings | None:
+    if not arguments.spool:
+        return None
+    if not arguments.log_url:
+        raise ConfigurationError("--spool needs a --log-url: without one nothing is captured")
+    if arguments.spool_limit < 1 << 20:
+        raise ConfigurationError("--spool-limit must be 1Mi or more")
+    return SpoolSettings(Path(arguments.spool), arguments.spool_limit, SpoolWhenFull(arguments.spool_when_full))
 
 
 def _annotations(text: str) -> Mapping[str, str]:
@@ -133,6 +154,10 @@ def _parser() -> argparse.ArgumentParser:
     add("--capture-total", type=parse_size, default="128Mi", help="bytes of unfinished copies (default: 128Mi)")
     add("--send-timeout", type=float, default=10.0, help="seconds that one post may take (default: 10)")
     add("--kafka-config", type=Path, metavar="FILE", help="librdkafka's settings (SASL, TLS) for a kafka:// log url")
+    add("--spool", default="", metavar="DIR", help="a folder where events wait that cannot be sent (default: none)")
+    add("--spool-limit", type=parse_size, default="1Gi", help="bytes that may wait in the spool (default: 1Gi)")
+    policies = [policy.value for policy in SpoolWhenFull]
+    add("--spool-when-full", choices=policies, default=policies[0], help=f"default: {policies[0]}")
     add("--quiet-period", type=float, default=5.0, help="seconds of the grace that it still takes connections (5)")
     add("--grace", type=float, default=25.0, help="seconds from SIGTERM to the end (default: 25)")
     return parser

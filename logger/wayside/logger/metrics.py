@@ -1,11 +1,17 @@
 """The logger's own metrics: what was answered, captured, sent and dropped, and how long the two ways took.
 
-Invariant: captured = sent + dropped + still on the way, for each kind of event.
+Invariant: captured + found in the spool = sent + dropped + in memory + waiting in the spool, at every moment, over both
+kinds of event together; and for each kind, where nothing was dropped whose kind is not known any more.
 """
 
+from collections.abc import Callable, Iterator
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.registry import Collector
 
 from wayside.eventing.queue import BoundedQueue
+from wayside.logger.spool import REASONS, Spool
 
 _BUCKETS_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30)
 
@@ -55,3 +61,36 @@ class LoggerMetrics:
         gauge("bytes", "Bytes that wait or are being sent.").set_function(lambda: queue.bytes)
         gauge("limit_events", "The queue's bound in events.").set(queue.limit_items)
         gauge("limit_bytes", "The queue's bound in bytes.").set(queue.limit_bytes)
+
+    def watch_spool(self, spool: Spool, in_memory: Callable[[], int]) -> None:
+        """Show what is in a spool, what went through it, and how many events are in memory and nowhere else."""
+        self._registry.register(_SpoolCollector(spool))
+        words = "Captured events in memory: waiting, being sent, or on their way to the spool."
+        Gauge("wayside_logger_memory_events", words, registry=self._registry).set_function(in_memory)
+        for reason in REASONS:
+            for kind in ("request", "response", "unknown"):
+                self.dropped.labels(kind, reason)
+
+
+class _SpoolCollector(Collector):
+    """Reads a spool's own counts at each scrape."""
+
+    def __init__(self, spool: Spool) -> None:
+        self._spool = spool
+
+    def collect(self) -> Iterator[CounterMetricFamily | GaugeMetricFamily]:
+        spool, counts = self._spool, self._spool.counts
+        for name, words, value in (
+            ("events", "Events that wait on disk.", spool.waiting),
+            ("bytes", "Bytes that wait on disk, as last read.", spool.gauges.waiting_bytes),
+            ("limit_bytes", "The spool's bound in bytes.", spool.settings.limit_bytes),
+            ("oldest_seconds", "How long the oldest event has been on disk.", spool.oldest_age_s),
+        ):
+            yield GaugeMetricFamily(f"wayside_logger_spool_{name}", words, float(value))
+        for name, words, value in (
+            ("found", "Events that waited on disk when this process began.", counts.found),
+            ("appended", "Events that were written to disk.", counts.appended),
+            ("sent", "Events from disk that the log url accepted.", counts.sent),
+            ("overflow", "Events dropped from disk for want of room.", counts.overflowed),
+        ):
+            yield CounterMetricFamily(f"wayside_logger_spool_{name}_events", words, float(value))

@@ -18,11 +18,17 @@ from wayside.logger.emitter import Emitter, log_sink
 from wayside.logger.exchange import Proxy
 from wayside.logger.metrics import LoggerMetrics
 from wayside.logger.probes import Prober, ProbeTarget
-from wayside.logger.settings import LoggerSettings
+from wayside.logger.settings import Delivery, LoggerSettings
+from wayside.logger.spool import Spool
 from wayside.logger.upstream import UpstreamPool
 
 log = logging.getLogger("wayside.logger")
 _POLL_S = 0.02
+
+
+def _emitter(delivery: Delivery, metrics: LoggerMetrics) -> Emitter:
+    spool = Spool(delivery.spool, limit_in_hand=2 * delivery.in_flight) if delivery.spool is not None else None
+    return Emitter(log_sink(delivery), delivery, metrics, spool)
 
 
 class PayloadLogger:
@@ -34,7 +40,7 @@ class PayloadLogger:
         registry = CollectorRegistry()
         metrics = LoggerMetrics(registry)
         delivery = settings.delivery
-        self._emitter = Emitter(log_sink(delivery), delivery, metrics) if delivery.url else None
+        self._emitter = _emitter(delivery, metrics) if delivery.url else None
         self._prober = Prober(ProbeTarget.of(settings.readiness_probe, settings.upstream))
         self._pool = UpstreamPool(settings.upstream)
         self._connections: set[ClientConnection] = set()
@@ -58,7 +64,7 @@ class PayloadLogger:
         return self._admin.port
 
     async def start(self) -> None:
-        """Raises `ConfigurationError` where a port is in use."""
+        """Raises `ConfigurationError` where a port is in use, or the spool cannot be used."""
         await self._admin.start()
         if self._emitter is not None:
             await self._emitter.start()

@@ -62,10 +62,26 @@ class Identity:
     annotations: Mapping[str, str] = field(default_factory=dict)
 
 
+class SpoolWhenFull(StrEnum):
+    """Which events go where the spool has no room for all."""
+
+    DROP_OLDEST = "drop-oldest"
+    DROP_NEWEST = "drop-newest"
+
+
+@dataclass(frozen=True, slots=True)
+class SpoolSettings:
+    """Where events wait on disk. `limit_bytes` bounds what waits; the file takes up to a third more."""
+
+    folder: Path
+    limit_bytes: int = 1 << 30
+    when_full: SpoolWhenFull = SpoolWhenFull.DROP_OLDEST
+
+
 @dataclass(frozen=True, slots=True)
 class Delivery:
     """Where events go; an empty `url` turns capture off. Queue bounds are what an outage may last before drops;
-    `queue_bytes` bounds what is in flight too.
+    `queue_bytes` bounds what is in flight too. What has no room there waits in the spool, where there is one.
 
     `ca_file` and `tls_skip_verify` are for https; a Kafka cluster's TLS and SASL are in `kafka_config`.
     """
@@ -78,6 +94,7 @@ class Delivery:
     ca_file: Path = Path("/etc/tls/logger/service-ca.crt")
     tls_skip_verify: bool = False
     kafka_config: Path | None = None
+    spool: SpoolSettings | None = None
 
     @property
     def in_flight(self) -> int:

@@ -1,0 +1,179 @@
+"""What the spool's tests share: emitters with a spool, real logger processes, and the counts of both."""
+
+import asyncio
+import json
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from logger_stage import HOST
+from prometheus_client import CollectorRegistry
+
+from wayside.eventing.event import CloudEvent
+from wayside.eventing.http.client import HttpClient, Unreachable, Url
+from wayside.eventing.sink import EventRefused, MemorySink, Sink, SinkUnavailable
+from wayside.eventing.storage.entry import KeptEntry
+from wayside.eventing.storage.journal import look_at
+from wayside.eventing.vocabulary import METADATA, REQUEST, RESPONSE
+from wayside.logger import spool_entry
+from wayside.logger.emitter import Emitter
+from wayside.logger.metrics import LoggerMetrics
+from wayside.logger.settings import Delivery, SpoolSettings, SpoolWhenFull
+from wayside.logger.spool import FILE_NAME, Spool
+
+
+def an_event(number: int, size_bytes: int = 100) -> CloudEvent:
+    data = json.dumps({"number": number, "fill": "x" * size_bytes}).encode()
+    kind = RESPONSE if number % 2 else REQUEST
+    return CloudEvent(str(number), "pod", kind, data, extensions={METADATA: "{}"})
+
+
+class Switch(MemorySink):
+    """A sink that can be away, or hang."""
+
+    def __init__(self, is_away: bool = False) -> None:
+        super().__init__()
+        self.is_away = is_away
+        self.refuses: set[str] = set()
+        self.held: list[str] = []
+        self.gate = asyncio.Event()
+        self.gate.set()
+
+    async def send(self, event: CloudEvent) -> None:
+        self.held.append(event.id)
+        await self.gate.wait()
+        if self.is_away:
+            raise SinkUnavailable("gone")
+        if event.id in self.refuses:
+            raise EventRefused("never")
+        self.events.append(event)
+
+    @property
+    def ids(self) -> set[int]:
+        return {int(event.id) for event in self.events}
+
+
+@dataclass
+class Spooling:
+    """An emitter with a spool, and its counts."""
+
+    emitter: Emitter
+    spool: Spool
+    registry: CollectorRegistry
+
+    def total(self, name: str, **labels: str) -> float:
+        """The sum over every sample of a metric that has the labels."""
+        samples = [sample for family in self.registry.collect() for sample in family.samples]
+        found = [
+            one for one in samples if one.name == f"wayside_logger_{name}" and labels.items() <= one.labels.items()
+        ]
+        assert found or labels, name
+        return sum(one.value for one in found)
+
+    def dropped(self, reason: str) -> float:
+        return self.total("events_dropped_total", reason=reason)
+
+    def assert_balance(self) -> None:
+        came = self.total("events_captured_total") + self.total("spool_found_events_total")
+        went = self.total("events_sent_total") + self.total("events_dropped_total")
+        assert came == went + self.total("memory_events") + self.total("spool_events")
+
+    async def until(self, holds: Callable[[], bool]) -> None:
+        """Let the loop turn until something holds; the balance is held all the way."""
+        async with asyncio.timeout(20):
+            while not holds():
+                self.assert_balance()
+                await asyncio.sleep(0.002)
+        self.assert_balance()
+
+
+@asynccontextmanager
+async def spooling(
+    sink: Sink,
+    folder: Path,
+    limit_bytes: int = 1 << 30,
+    when_full: SpoolWhenFull = SpoolWhenFull.DROP_OLDEST,
+    queue_bytes: int = 64 << 20,
+    grace_s: float = 0.4,
+    workers: int = 4,
+) -> AsyncIterator[Spooling]:
+    registry = CollectorRegistry()
+    settings = SpoolSettings(folder, limit_bytes, when_full)
+    spool = Spool(settings, 8)
+    emitter = Emitter(
+        sink, Delivery(workers=workers, queue_bytes=queue_bytes, spool=settings), LoggerMetrics(registry), spool
+    )
+    stage = Spooling(emitter, spool, registry)
+    await emitter.start()
+    try:
+        yield stage
+    finally:
+        await emitter.stop(grace_s)
+        stage.assert_balance()
+        assert look_at(folder / FILE_NAME).cursors[0].waiting_entries == spool.waiting
+
+
+async def spooled(folder: Path) -> list[CloudEvent]:
+    """What the file holds, read beside its owner."""
+
+    def read() -> list[CloudEvent]:
+        with sqlite3.connect(folder / FILE_NAME) as connection:
+            rows = connection.execute("SELECT position, time_ns, head, data FROM journal_entry ORDER BY position")
+            events = [spool_entry.decode(KeptEntry(*row)) for row in rows]
+        connection.close()
+        return events
+
+    return await asyncio.to_thread(read)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class LoggerProcess:
+    """A real logger, before a model and with a sink, both on this machine."""
+
+    def __init__(self, model_port: int, sink_port: int, *flags: str) -> None:
+        self.port, self.admin_port = free_port(), free_port()
+        ports = f"--port {self.port} --admin-port {self.admin_port} --component-port {model_port}"
+        address = f"--host {HOST} --log-url http://{HOST}:{sink_port}/ --quiet-period 0 {ports}"
+        command = [sys.executable, "-m", "wayside.logger", *address.split(), *flags]
+        self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+
+    async def wait_ready(self, client: HttpClient) -> None:
+        url = Url.parse(f"http://{HOST}:{self.admin_port}/readyz")
+        async with asyncio.timeout(20):
+            while True:
+                try:
+                    if (await client.send(b"GET", url, [], timeout_s=1)).status == 200:
+                        return
+                except Unreachable:
+                    await asyncio.sleep(0.02)
+
+    async def ask(self, client: HttpClient, body: bytes) -> int:
+        url = Url.parse(f"http://{HOST}:{self.port}/v1/models/m:predict")
+        return (await client.send(b"POST", url, [(b"x-request-id", body)], body, timeout_s=10)).status
+
+    async def metric(self, client: HttpClient, name: str) -> float:
+        url = Url.parse(f"http://{HOST}:{self.admin_port}/metrics")
+        lines = (await client.send(b"GET", url, [], timeout_s=5)).body.decode().splitlines()
+        return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith((f"{name}{{", f"{name} ")))
+
+    async def end(self, number: signal.Signals = signal.SIGTERM) -> tuple[int, str]:
+        """Its exit status and what it logged."""
+        self.process.send_signal(number)
+        _, said = await asyncio.to_thread(self.process.communicate, None, 30)
+        return self.process.returncode, said
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.communicate()
