@@ -22,6 +22,7 @@ from wayside.detectors.metrics import DetectorMetrics
 from wayside.detectors.outbox import Outbox
 from wayside.detectors.server import AppServer
 from wayside.eventing.backoff import Backoff
+from wayside.eventing.clock import Clock, FakeClock, parse_time
 from wayside.eventing.errors import ConfigurationError, MalformedEvent
 from wayside.eventing.event import CloudEvent
 from wayside.eventing.http.client import Url
@@ -82,13 +83,17 @@ class Pairs:
 
 @asynccontextmanager
 async def pairs_in(
-    folder: Path, artifact: Artifact, sink: MemorySink | None = None, timeout_s: float = 60.0
+    folder: Path,
+    artifact: Artifact,
+    sink: MemorySink | None = None,
+    timeout_s: float = 60.0,
+    clock: Clock | None = None,
 ) -> AsyncIterator[Pairs]:
     detector, size = restore_window_detector(artifact)
     sink, metrics = sink or MemorySink(), DetectorMetrics()
     store = DriftStore(folder, "drift", detector.features, Side.PAIR)
     outbox = Outbox(store, sink, metrics, Backoff(first_s=0.001, limit_s=0.01))
-    intake = PairIntake(store, detector.features, JoinSettings(timeout_s=timeout_s), metrics)
+    intake = PairIntake(store, detector.features, JoinSettings(timeout_s=timeout_s), metrics, clock)
     service = DriftService(DriftDetector(detector, artifact.identity(), size), store, outbox, metrics, intake)
     server = AppServer(Ingress(service.answer, metrics, IngressLimits(), Side.PAIR.types).app, "127.0.0.1", 0)
     await service.start()
@@ -189,6 +194,16 @@ async def test_lonely_late_duplicate_and_other_parts_are_counted_and_told(
         assert [pairs.served.count(outcome) for outcome in ("waiting", "late", "duplicate", "conflict")] == [3, 1, 1, 1]
     assert "given up without their partner (lonely), the last is the request of a" in caplog.text
     assert "the last is the response of b" in caplog.text
+
+
+async def test_one_bad_clock_makes_nobody_else_late(ks: Artifact, tmp_path: Path) -> None:
+    rows = normal_rows(1, 1)
+    now = FakeClock(parse_time(at(100)))
+    async with pairs_in(tmp_path, ks, timeout_s=10, clock=now) as pairs:
+        for ahead in (102, 160, 399, 3600):
+            await post(pairs, [asked(rows[:, :3], f"ahead {ahead}", ahead)])
+        await post(pairs, [asked(rows[:, :3], "honest", 99), answered(rows[:, 3:], "honest", 99)])
+        assert pairs.parts() == {"request": {"joined": 1, "waiting": 4}, "response": {"joined": 1}}
 
 
 async def test_pulled_events_are_joined_alike(ks: Artifact, tmp_path: Path) -> None:

@@ -64,8 +64,8 @@ async def test_other_events_are_acknowledged_without_a_reply(knn: Artifact, even
     ("body", "reason"),
     [
         (b"", "empty"),
-        (b"null", "no object"),
-        (b"3", "no object"),
+        (b"null", "is null"),
+        (b"3", "is a number"),
         (b"\xff\xfe\x00", "not UTF-8"),
         (gzip.compress(b'{"instances":[[1,2,3,4]]}')[:-9], "cut off"),
         (b'{"instances":null}', "it is null"),

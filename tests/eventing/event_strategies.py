@@ -12,7 +12,10 @@ TEXT = st.text(st.characters(exclude_categories=["Cs"]))
 TOKENS = st.sampled_from(["%", "%41", "%e9", '"', '"quoted"', "\\", " ", "\r\nce-id: 2", "\0", "é", "😀", "{", "a"])
 HOSTILE = st.lists(TOKENS).map("".join) | TEXT
 REQUIRED = HOSTILE.filter(bool)
-CONTENT_TYPES = st.sampled_from(["application/json", "text/plain; charset=utf-8", "a/b+json", "", "x/ü", "no type"])
+_INNER_EVENTS = ["application/cloudevents+json", " Application/CloudEvents-Batch+JSON; a=b", "application/cloudevents"]
+CONTENT_TYPES = st.sampled_from(
+    ["application/json", "text/plain; charset=utf-8", "a/b+json", "", "x/ü", "no type", *_INNER_EVENTS]
+)
 NAMES = st.from_regex(r"[a-z0-9]{1,20}", fullmatch=True).filter(lambda name: name not in _CORE)
 JSON_TEXTS = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | TEXT,

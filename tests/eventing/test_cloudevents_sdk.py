@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
@@ -331,6 +332,18 @@ def test_divergence_batches_raise_bare_errors() -> None:
     assert http_binding.decode_batched(headers, body) == [_EVENT]
 
 
+def test_divergence_data_that_is_an_event_is_written_in_binary_mode() -> None:
+    inner = b'{"specversion": "1.0", "id": "2", "source": "/inner", "type": "t"}'
+    event = CloudEvent(id="1", source="s", type="t", time=_EVENT.time, datacontenttype="application/cloudevents+json")
+    event = replace(event, data=inner)
+    written = _http_of_sdk(sdk_http.to_binary(to_sdk(event), _JSON))
+    assert http_binding.decode(*written).id == "2", "the specification tells the mode by the content type"
+    assert http_binding.decode(*http_binding.encode_binary(event)) == event
+    on_kafka = _kafka_of_sdk(sdk_kafka.to_binary(to_sdk(event), _JSON))
+    assert kafka.decode(*on_kafka).id == "2"
+    assert kafka.decode(*kafka.encode(event)) == event
+
+
 def test_divergence_quoted_values_are_not_unquoted() -> None:
     headers = _BINARY | {"ce-subject": '"quoted"'}
     assert _received(headers).get_subject() == '"quoted"'
@@ -359,13 +372,15 @@ def test_divergence_versions_01_and_02_are_refused() -> None:
 
 def test_divergence_kafka_headers_are_a_dict() -> None:
     headers, value = kafka.encode(_EVENT)
-    twice = [*headers, ("ce_id", b"2")]
+    twice: Any = [*headers, ("ce_id", b"2")]
+    with pytest.raises(AttributeError):
+        sdk_kafka.from_kafka(sdk_kafka.KafkaMessage(twice, None, value), _JSON)
     assert sdk_kafka.from_kafka(sdk_kafka.KafkaMessage(dict(twice), None, value), _JSON).get_id() == "2"
     with pytest.raises(MalformedEvent, match="twice"):
         kafka.decode(twice, value)
 
 
-def test_divergence_kafka_tombstones_and_header_without_value_raise_bare_errors() -> None:
+def test_divergence_a_kafka_header_without_value_raises_a_bare_error() -> None:
     headers: dict[str, Any] = dict(kafka.encode(_EVENT)[0])
     with pytest.raises(AttributeError):
         sdk_kafka.from_kafka(sdk_kafka.KafkaMessage(headers | {"ce_subject": None}, None, b""), _JSON)

@@ -206,6 +206,31 @@ async def test_a_store_that_is_not_open_says_so(tmp_path: Path) -> None:
         await database.stop()
 
 
+async def test_a_store_that_is_open_is_not_opened_again(database: Database) -> None:
+    with pytest.raises(WaysideError, match="open already"):
+        await database.start()
+    assert await database.write(_insert(1)) == 1
+
+
+async def test_a_stop_that_was_cancelled_is_finished_by_the_next(database: Database) -> None:
+    gate = threading.Event()
+    held = asyncio.create_task(database.write(lambda _: gate.wait(_PATIENCE_S)))
+    await asyncio.sleep(0)
+    stopping = asyncio.create_task(database.stop())
+    await asyncio.sleep(0)
+    stopping.cancel()
+    await asyncio.gather(stopping, return_exceptions=True)
+    with pytest.raises(WaysideError, match="not open"):
+        await database.write(_insert(1))
+    again = asyncio.create_task(database.stop())
+    await asyncio.sleep(0)
+    assert not again.done()  # the writer is at work still
+    gate.set()
+    assert await held
+    await again
+    await database.start()
+
+
 async def test_a_stopped_store_starts_again(database: Database) -> None:
     await database.write(_insert(1))
     await database.stop()

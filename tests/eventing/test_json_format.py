@@ -3,6 +3,8 @@
 import base64
 import contextlib
 import json
+import sys
+import time
 from typing import Any
 
 import pytest
@@ -12,6 +14,7 @@ from hypothesis import strategies as st
 
 from wayside.eventing.errors import MalformedEvent
 from wayside.eventing.event import CloudEvent
+from wayside.eventing.event_files import read_events
 from wayside.eventing.http_binding import encode_binary
 from wayside.eventing.json_format import Refusal, decode, decode_batch, encode, encode_batch
 
@@ -216,3 +219,21 @@ def test_what_is_json_is_what_pythons_own_reader_takes(text: str) -> None:
         except MalformedEvent as exc:
             reason = str(exc)
         assert ("cannot be read as JSON" in reason) is not valid
+
+
+def test_a_member_given_twice_is_found_among_very_many_at_once() -> None:
+    many = ",".join(f'"a{number}":0' for number in range(100_000))
+    began = time.perf_counter()
+    with pytest.raises(MalformedEvent, match="'z' is given twice"):
+        decode(f'{{{many},"z":1,"z":2}}'.encode())
+    assert time.perf_counter() - began < 5, "one event of a megabyte may not hold up all others"
+
+
+@pytest.mark.parametrize("opening", ['"extensions":{"a":', '"context":{"specversion":"1.0"},"extensions":{"a":'])
+def test_no_depth_raises_anything_but_malformed(opening: str) -> None:
+    head = '{"cloudEventsVersion":"0.1","eventID":"1","source":"s","eventType":"t",'
+    for depth in range(sys.getrecursionlimit() - 200, sys.getrecursionlimit()):  # between two looks at the same text
+        body = f"{head}{opening}{'[' * depth}{']' * depth}}}}}".encode()
+        with contextlib.suppress(MalformedEvent):
+            decode(body)
+        list(read_events(body))

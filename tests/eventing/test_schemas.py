@@ -20,22 +20,24 @@ _VALIDATORS = {name: Draft202012Validator(schema(name)) for name in NAMES}
 _NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
 _SHARES = st.floats(0, 1)
 _POSITIONS = st.integers(0, (1 << 63) - 1)
+_ENDS = st.integers(1, (1 << 63) - 1)
+_NAMES = st.text(min_size=1, max_size=3)
 _TIMES = st.sampled_from(["2024-01-02T03:04:05Z", "2024-01-02T03:04:05.123456789+05:30", "2024-01-02t03:04:05z"])
 _KEYS = st.builds(ServiceKey, st.text(max_size=3), st.text(max_size=3), st.text(max_size=3), st.text(max_size=3))
-_DETECTORS = st.builds(DetectorIdentity, st.text(max_size=3), st.just("knn"), st.just("ab" * 32), _SHARES)
-_MEMBERS = st.builds(RowRange, st.text(max_size=3), st.text(max_size=3), _POSITIONS, _POSITIONS, _TIMES)
+_DETECTORS = st.builds(DetectorIdentity, _NAMES, st.just("knn"), st.just("ab" * 32), _SHARES)
+_MEMBERS = st.builds(RowRange, _NAMES, _NAMES, _POSITIONS, _ENDS, _TIMES)
 _WINDOWS = st.builds(
     WindowVerdict,
     key=_KEYS,
     first=_POSITIONS,
-    end=_POSITIONS,
+    end=_ENDS,
     time=_TIMES,
     is_drift=st.booleans(),
     p_value=_SHARES,
-    threshold=_NUMBERS,
+    threshold=_SHARES,
     distance=_NUMBERS,
-    feature_distance=st.lists(_NUMBERS, max_size=3),
-    feature_p_value=st.lists(_SHARES, max_size=3),
+    feature_distance=st.lists(_NUMBERS, min_size=1, max_size=3),
+    feature_p_value=st.lists(_SHARES, min_size=1, max_size=3),
     members=st.lists(_MEMBERS, min_size=1, max_size=3),
 )
 _SUBJECT = CloudEvent(id="1", source="/logger", type=REQUEST, time="2024-01-02T03:04:05.5Z")
@@ -99,8 +101,18 @@ _ALERT = asdict(Alert("ns", "s", "", "", "ks", "2024-01-02T03:04:05Z", None, 0.0
         ("outlier", _ROW_DATA, ("data", "threshold"), "3"),
         ("outlier", _ROW_DATA, ("meta", "alpha"), "1"),
         ("outlier", _ROW_DATA, ("meta",), None),
+        ("outlier", _ROW_DATA, ("meta", "alpha"), 1.5),
+        ("outlier", _ROW_DATA, ("meta", "name"), ""),
+        ("outlier", _ROW_DATA, ("meta", "artifact_digest"), "sha256:" + "ab" * 32),
+        ("outlier", _ROW_DATA, ("meta", "artifact_digest"), "ab" * 31),
         ("drift", _WINDOW_DATA, ("data", "is_drift"), [1]),
         ("drift", _WINDOW_DATA, ("data", "p_val"), -0.1),
+        ("drift", _WINDOW_DATA, ("data", "threshold"), 2),
+        ("drift", _WINDOW_DATA, ("data", "feature_p_val"), []),
+        ("drift", _WINDOW_DATA, ("data", "window"), {"first": 0, "end": 0}),
+        ("drift", _WINDOW_DATA, ("data", "members"), [["", "i", 0, 1, "2024-01-02T03:04:05Z"]]),
+        ("drift", _WINDOW_DATA, ("data", "members"), [["s", "i", 0, 0, "2024-01-02T03:04:05Z"]]),
+        ("drift", _WINDOW_DATA, ("data", "members"), [["s", "i", 0, 1, "\u0662024-01-02T03:04:05Z"]]),
         ("drift", _WINDOW_DATA, ("data", "distance"), None),
         ("drift", _WINDOW_DATA, ("data", "window"), {"first": 0}),
         ("drift", _WINDOW_DATA, ("data", "window"), {"first": -1, "end": 1}),

@@ -48,6 +48,8 @@ def test_relative_paths_count_from_the_file(tmp_path: Path) -> None:
         ("detectors: [{name: Out/lier, artifact: a, port: 1, admin_port: 2}]", "detectors.0.name"),
         ("detectors: [{name: broker, artifact: a, port: 1, admin_port: 2}]", "the name 'broker' is taken"),
         ("detectors: [{name: elasticsearch, artifact: a, port: 1, admin_port: 2}]", "'elasticsearch' is taken"),
+        ("detectors: [{name: a, artifact: a, judges: both, port: 1, admin_port: 2}]", "detectors.0.judges"),
+        ("detectors: [{name: a, artifact: a, judges: pair, port: 1, admin_port: 2}]", "name 'manifests'"),
         ("kafka: {servers: ''}", "kafka.servers:"),
         ("kafka: {servers: 'a:1', prefix: 'a/b'}", "kafka.prefix:"),
         ("kafka: {servers: 'a:x'}", "kafka: Kafka server 'a:x' is not host:port"),

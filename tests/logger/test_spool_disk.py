@@ -6,7 +6,7 @@ import shutil
 import sqlite3
 import subprocess
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -47,6 +47,32 @@ async def test_a_disk_without_room_costs_what_memory_cannot_hold_and_no_more(
         sink.is_away = False
         await stage.until(lambda: not stage.spool.waiting and not stage.emitter.in_memory)
     assert len(sink.ids) == 600 - stage.dropped("spool_failed") > 0
+
+
+@needs_root
+async def test_a_disk_that_is_full_at_the_start_stops_no_logger(
+    small_disk: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    async with spooling(Switch(is_away=True), small_disk) as stage:
+        stage.emitter.offer(an_event(0, 2000))
+        await stage.until(lambda: stage.spool.waiting == 1)
+    sink, ballast = Switch(), small_disk / "ballast"
+    fill(ballast)
+    async with spooling(sink, small_disk) as stage:
+        stage.emitter.offer(an_event(1, 2000))
+        await stage.until(lambda: 1 in sink.ids)
+        assert "cannot be spooled" in caplog.text
+        ballast.unlink()
+        await stage.until(lambda: 0 in sink.ids)
+    assert sink.ids == {0, 1}
+
+
+def fill(path: Path) -> None:
+    """Take all the room that the disk has."""
+    with suppress(OSError), path.open("wb", buffering=0) as file:
+        while file.write(bytes(4096)):
+            pass
 
 
 async def test_a_file_that_is_damaged_while_it_is_used_is_opened_anew(

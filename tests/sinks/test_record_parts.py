@@ -68,6 +68,12 @@ def test_what_is_no_feedback_is_refused(body: Any) -> None:
         feedback_sides(feedback(body))
 
 
+@pytest.mark.parametrize("reward", [{"a": 1}, [1], "high"])
+def test_a_reward_that_is_no_number_is_refused(reward: Any) -> None:
+    with pytest.raises(MalformedEvent, match="'reward' is no number"):
+        feedback_sides(feedback({"reward": reward, "truth": "cat"}))
+
+
 EVENTS = [
     request(ROWS),
     response([7, 8]),

@@ -23,7 +23,6 @@ from wayside.eventing.event import CloudEvent
 from wayside.eventing.outage import is_told
 from wayside.eventing.pairs.join import Fate, JoinSettings, Part, Taken
 from wayside.eventing.pairs.subject import Role, Subject, role_of, subject_of
-from wayside.eventing.pairs.waiting import AHEAD_NS
 from wayside.eventing.vocabulary import ServiceKey, request_time
 
 log = logging.getLogger("wayside.detectors.drift")
@@ -83,8 +82,7 @@ class PairIntake(Intake):
 
     async def take(self, event: CloudEvent) -> Intaken:
         part = _part_of(event, self._features)
-        ceiling_ns = self._clock.time_ns() + AHEAD_NS
-        taken, entry = await self._store.append_part(part, event, self._settings, ceiling_ns, self._entry)
+        taken, entry = await self._store.append_part(part, event, self._settings, self._clock.time_ns(), self._entry)
         self._count(part.role, taken)
         if entry is not None:
             return Intaken("scored", entry.key, entry.rows)

@@ -72,10 +72,15 @@ def parse_time(text: str) -> int:
     if match is None:
         raise MalformedEvent(f"time {text[:64]!r} is not an RFC 3339 timestamp")
     date, minutes, seconds, fraction, offset = match.groups()
-    leap = seconds == "60"
     try:
-        moment = datetime.fromisoformat(f"{date}T{minutes}{'59' if leap else seconds}{offset.upper()}")
-        whole = int((moment.astimezone(UTC) + timedelta(seconds=leap)).timestamp())
+        whole = _parse_second(date, minutes, seconds, offset)
     except (ValueError, OverflowError) as exc:
         raise MalformedEvent(f"time {text[:64]!r} is out of range") from exc
     return whole * 1_000_000_000 + int((fraction or "0")[:9].ljust(9, "0"))
+
+
+@lru_cache(maxsize=16)
+def _parse_second(date: str, minutes: str, seconds: str, offset: str) -> int:
+    leap = seconds == "60"
+    moment = datetime.fromisoformat(f"{date}T{minutes}{'59' if leap else seconds}{offset.upper()}")
+    return int((moment.astimezone(UTC) + timedelta(seconds=leap)).timestamp())

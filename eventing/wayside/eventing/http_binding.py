@@ -3,9 +3,10 @@
 Source: CloudEvents 1.0 HTTP protocol binding, sections 3.1 to 3.3; for older versions, their http-transport-binding.md.
 Invariant: `decode(*encode_binary(event)) == event` for every event, bytes of the data included.
 
-Header values follow section 3.1.3.2 with one deliberate leniency: space and double quote travel raw inside a value,
-because KServe's logger and the Go SDK write JSON extensions so and their readers do not percent-decode. Readers that
-follow the specification take both forms; a quote at the start, which they would take for a quoted string, is encoded.
+Header values follow section 3.1.3.2 with two deliberate leniencies, because KServe's logger and the Go SDK write JSON
+extensions as they are and their readers do not percent-decode. Space and double quote travel raw inside a value:
+readers that follow the specification take both forms; a quote at the start, which they would take for a quoted string,
+is encoded. And a '%' that encodes no UTF-8, which the specification has refused, stands for itself.
 """
 
 import json
@@ -31,7 +32,6 @@ __all__ = [
 ]
 
 Headers = list[tuple[bytes, bytes]]
-_FAMILY = b"application/cloudevents"
 _PREFIX = b"ce-"
 _VERSION_HEADERS = (b"ce-specversion", b"ce-cloudeventsversion")
 _JSON_VALUED = frozenset(("0.1", "0.2"))
@@ -50,7 +50,7 @@ def decode(headers: Iterable[tuple[bytes, bytes]], body: bytes) -> CloudEvent:
     kind = _media_type(content_type)
     if kind == STRUCTURED:
         return json_format.decode(body)
-    if kind.startswith(_FAMILY):
+    if json_format.holds_events(_text(kind)):
         raise MalformedEvent(
             f"content type {_text(kind)!r} is not supported: send binary mode or {STRUCTURED.decode()}"
         )
@@ -81,7 +81,8 @@ def _media_type(content_type: bytes | None) -> bytes:
 def is_event(headers: Iterable[tuple[bytes, bytes]]) -> bool:
     """Whether a message claims to carry CloudEvents, in any mode and version."""
     return any(
-        name.lower() in _VERSION_HEADERS or (name.lower() == b"content-type" and value.lower().startswith(_FAMILY))
+        name.lower() in _VERSION_HEADERS
+        or (name.lower() == b"content-type" and json_format.holds_events(value.decode("latin-1")))
         for name, value in headers
     )
 
@@ -145,7 +146,13 @@ def _text(value: bytes) -> str:
 
 
 def encode_binary(event: CloudEvent) -> tuple[Headers, bytes]:
-    """Headers and body of the event in binary mode; `content-type` only where the event names one."""
+    """Headers and body of the event in binary mode; `content-type` only where the event names one.
+
+    Data that is itself an event travels in structured mode: by its content type, a receiver would take it, and the id
+    that its maker chose, for the event.
+    """
+    if event.datacontenttype is not None and json_format.holds_events(event.datacontenttype):
+        return encode_structured(event)
     headers = [
         (b"ce-" + name.encode(), escape(value)) for name, value in event.attributes() if name != "datacontenttype"
     ]

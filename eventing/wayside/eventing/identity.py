@@ -8,6 +8,7 @@ import re
 from hashlib import sha256
 from uuid import uuid4
 
+_CANONICAL = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False)
 _NOT_LABEL = re.compile(r"[^\x21-\x7e]")
 
 
@@ -18,7 +19,7 @@ def mint_event_id() -> str:
 
 def stable_id(*parts: str | int) -> str:
     """SHA-256 over the parts, in hex. ("a", "bc") and ("ab", "c") differ; so do 1 and "1"."""
-    return sha256(json.dumps(parts, separators=(",", ":"), ensure_ascii=False).encode()).hexdigest()
+    return sha256(_CANONICAL.encode(parts).encode()).hexdigest()
 
 
 def record_id(source: str, event_id: str, row: int) -> str:

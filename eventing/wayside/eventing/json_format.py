@@ -8,6 +8,7 @@ is neither reparsed nor rounded.
 import base64
 import json
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from wayside.eventing.event import CloudEvent
 
 STRUCTURED = b"application/cloudevents+json"
 BATCHED = b"application/cloudevents-batch+json"
+_FAMILY = "application/cloudevents"
 # the members of a JSON object: each one's value, and the text it was read from
 Members = Mapping[str, tuple[Any, str]]
 Read = Callable[[Members], CloudEvent]
@@ -72,7 +74,10 @@ def decode_batch(body: bytes, read: Read | None = None) -> Iterator[CloudEvent |
 
 def members_of(text: str) -> Members:
     """The members that are not null of a JSON object's text. Raises `MalformedEvent` where one is given twice."""
-    return _read_object(text, 0)[0].members()
+    try:
+        return _read_object(text, 0)[0].members()
+    except RecursionError as exc:  # the text was read before, but perhaps from a lower frame of the stack
+        raise MalformedEvent("event is nested too deep") from exc
 
 
 def _event_or_refusal(element: object, index: int, read: Read) -> CloudEvent | Refusal:
@@ -93,8 +98,7 @@ class _Object:
     def members(self) -> Members:
         members = dict(self.pairs)
         if len(members) < len(self.pairs):
-            names = [name for name, _ in self.pairs]
-            twice = next(name for name in names if names.count(name) > 1)
+            [(twice, _)] = Counter(name for name, _ in self.pairs).most_common(1)
             raise MalformedEvent(f"member {twice[:64]!r} is given twice")
         return {name: member for name, member in members.items() if member[0] is not None}
 
@@ -246,6 +250,11 @@ def _canonical(name: str, value: object) -> str:
     if isinstance(value, int):
         return str(value)
     raise MalformedEvent(f"attribute {name[:64]!r} is neither text, integer nor boolean")
+
+
+def holds_events(content_type: str) -> bool:
+    """Whether a content type says that a body is itself an event, or a batch of them."""
+    return content_type.strip().lower().startswith(_FAMILY)
 
 
 def encode(event: CloudEvent) -> bytes:

@@ -50,7 +50,7 @@ TYPES = (
         "the body of the answer; shares (source, id) with its request",
         _KSERVE,
         _LOGGERS,
-        "sinks; pairs",
+        "detectors; sinks; pairs",
     ),
     _type(
         words.OUTLIER,

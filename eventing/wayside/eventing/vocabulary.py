@@ -80,8 +80,8 @@ class ServiceKey:
     @classmethod
     def of(cls, event: CloudEvent) -> "ServiceKey":
         """The key in an event's extensions; an extension that is absent reads as empty."""
-        names = (NAMESPACE, INFERENCE_SERVICE, COMPONENT, ENDPOINT)
-        return cls(*(event.extensions.get(name, "") for name in names))
+        said = event.extensions.get
+        return cls(said(NAMESPACE, ""), said(INFERENCE_SERVICE, ""), said(COMPONENT, ""), said(ENDPOINT, ""))
 
     def extensions(self) -> dict[str, str]:
         """The same key as extensions for an event of ours."""
@@ -105,8 +105,18 @@ def request_time(event: CloudEvent) -> str:
 
     Raises `MalformedEvent` where the event has no time at all or one that is no timestamp.
     """
+    time = _request_time(event)
+    parse_time(time)
+    return time
+
+
+def request_time_ns(event: CloudEvent) -> int:
+    """As `request_time`, in nanoseconds since the epoch."""
+    return parse_time(_request_time(event))
+
+
+def _request_time(event: CloudEvent) -> str:
     time = event.extensions.get(REQUEST_TIME) or event.time
     if time is None:
         raise MalformedEvent(f"event has neither 'time' nor '{REQUEST_TIME}': send 'ce-time'")
-    parse_time(time)
     return time

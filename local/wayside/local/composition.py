@@ -5,7 +5,7 @@ Invariant: a composition is checked whole before anything starts.
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -32,10 +32,14 @@ class Listener(_Section):
 
 
 class Detector(_Section):
-    """A fitted detector: its name (also the name of its Trigger's subscriber) and its artifact's folder."""
+    """A fitted detector: its name (also the name of its Trigger's subscriber) and its artifact's folder.
+
+    `judges` is what it is given: requests, responses, or pairs of both (`wayside detect --on`).
+    """
 
     name: Name
     artifact: Path
+    judges: Literal["request", "response", "pair"] = "request"
     port: Port
     admin_port: Port
 
@@ -153,6 +157,7 @@ def compose(document: Mapping[str, Any], folder: Path, where: str) -> Compositio
     composition = _anchored(composition, folder)
     _check_ports(composition, where)
     _check_names(composition, where)
+    _check_judged(composition, where)
     _check_services(composition, where)
     return composition
 
@@ -201,6 +206,18 @@ def _check_services(composition: Composition, where: str) -> None:
             ElasticsearchSettings(elasticsearch.url, elasticsearch.index_prefix)
     except ConfigurationError as exc:
         raise ConfigurationError(f"{where}: {section}: {exc}") from exc
+
+
+def _check_judged(composition: Composition, where: str) -> None:
+    """The Triggers that come with Wayside send detectors requests alone."""
+    if composition.manifests or composition.kafka:
+        return
+    for detector in composition.detectors:
+        if detector.judges != "request":
+            raise ConfigurationError(
+                f"{where}: detectors: {detector.name!r} judges a {detector.judges}: name 'manifests' with Triggers that"
+                " send it responses (docs/detectors.md)"
+            )
 
 
 def _check_names(composition: Composition, where: str) -> None:

@@ -96,7 +96,7 @@ def _sinks(composition: Composition) -> list[Process]:
 
 def _detector(detector: Detector, composition: Composition) -> Process:
     state = ("--data", str(composition.state / detector.name), "--sink-url", composition.verdicts_url)
-    artifact = ("--artifact", str(detector.artifact), "--name", detector.name)
+    artifact = ("--artifact", str(detector.artifact), "--name", detector.name, "--on", detector.judges)
     arguments = ("detect", *artifact, *_intake(composition, detector.name, detector), *state)
     return Process(detector.name, arguments, _ready(detector), f"detector: {_admin(detector)}")
 

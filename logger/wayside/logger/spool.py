@@ -20,7 +20,7 @@ from wayside.eventing.outage import OutageNotice
 from wayside.eventing.storage import journal_tables
 from wayside.eventing.storage.journal import Journal
 from wayside.eventing.storage.journal_cursors import CursorState, find
-from wayside.eventing.storage.journal_errors import JournalDamaged, JournalFull
+from wayside.eventing.storage.journal_errors import JournalDamaged, JournalFull, JournalUnavailable
 from wayside.eventing.storage.journal_retention import Retention, WhenFull
 from wayside.logger import spool_entry
 from wayside.logger.settings import SpoolSettings, SpoolWhenFull
@@ -137,7 +137,7 @@ class Spool:
         self._owner: SpoolOwner | None = None
         self._base = _Lost(0, 0)
         self._blocked_until_s, self._blocked_by = 0.0, ""
-        self._is_damaged = False
+        self._is_closed = False
         self._swept_at = 0
         self._tasks: list[asyncio.Task[None]] = []
         self._outage = OutageNotice(log, "events cannot be spooled, wait in memory while there is room,")
@@ -160,11 +160,18 @@ class Spool:
         return 0.0 if oldest_ns is None or not self.waiting else max(0.0, (self._clock.time_ns() - oldest_ns) / 1e9)
 
     async def start(self, owner: SpoolOwner) -> None:
-        """Own the file and open it. Raises `ConfigurationError`, which says what to do."""
+        """Own the file and open it. Raises `ConfigurationError`, which says what to do.
+
+        A disk that is full or fails is no reason not to serve: it is told, and tried again as after any outage.
+        """
         self._owner = owner
         try:
             await self._journal.start()
             await self._account()
+        except JournalUnavailable as exc:
+            await self._journal.stop()
+            self._is_closed = True
+            self._block(FAILED, exc)
         except WaysideError as exc:
             await self._journal.stop()
             advice = "give this logger a folder of its own that it may write, or leave the spool out"
@@ -280,14 +287,14 @@ class Spool:
 
     def note_failed(self, exc: Exception) -> None:
         """The disk failed somebody; a damaged file is opened anew before long."""
-        self._is_damaged |= isinstance(exc, JournalDamaged)
+        self._is_closed |= isinstance(exc, JournalDamaged)
         self._block(FAILED, exc)
         if not isinstance(exc, WaysideError):
             log.error("the spool failed in a way that it should not", exc_info=exc)
 
     async def _tend(self) -> None:
         await asyncio.sleep(_PAUSE_S)
-        if self._is_damaged:
+        if self._is_closed:
             await self._reopen()
         await self.tally()
         if self.reader.settled != self._swept_at:
@@ -299,7 +306,7 @@ class Spool:
         await self._journal.stop()
         await self._journal.start()
         await self._account()
-        self._is_damaged = False
+        self._is_closed = False
 
     async def _account(self) -> None:
         """After an opening: what the file holds is what waits."""

@@ -8,8 +8,7 @@ import base64
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from wayside.eventing.errors import MalformedEvent
 from wayside.eventing.event import CloudEvent
@@ -25,12 +24,15 @@ HEAD_FIELDS = ("RequestId", "@timestamp", "ServingEngine", *SERVICE_FIELDS, "req
 ROWS_LIMIT = 1_000_000  # of one event
 _NAMES_LIMIT = 64 << 20  # characters that the names of columns take in one event's records
 _DEPTH_LIMIT = 64
+_NO_NUMBERS = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
 _INTEGER_BITS_LIMIT = 3300  # under the 1000 digits that Elasticsearch's parser takes of a number
+_LIMITS = Limits(rows=ROWS_LIMIT)
+# ASCII, so that a lone surrogate in a payload stays an escape, which every store can keep
+_JSON = json.JSONEncoder(separators=(",", ":"), allow_nan=False)
 _TOO_DEEP = "(nested too deep to be shown)"
 
 
-@dataclass(frozen=True, slots=True)
-class RowPart:
+class RowPart(NamedTuple):
     """What a request or a response says of one row: that side of the document."""
 
     row: int
@@ -42,8 +44,7 @@ class RowPart:
         return dump(self.side)
 
 
-@dataclass(frozen=True, slots=True)
-class RecordHead:
+class RecordHead(NamedTuple):
     """What all rows of one inference share."""
 
     source: str
@@ -64,8 +65,12 @@ class RecordHead:
         """The fields at the top of a document."""
         key = self.key
         names = (key.service, key.namespace, key.component, key.endpoint)
-        values = (self.event_id, self.time, SERVING_ENGINE, *names, self.request_id, self.client_event_id)
-        return {name: value for name, value in zip(HEAD_FIELDS, values, strict=True) if value is not None}
+        fields = dict(zip(HEAD_FIELDS, (self.event_id, self.time, SERVING_ENGINE, *names), strict=False))
+        if self.request_id is not None:
+            fields["requestid"] = self.request_id
+        if self.client_event_id is not None:
+            fields["clientceid"] = self.client_event_id
+        return fields
 
 
 def row_parts(event: CloudEvent) -> list[RowPart]:
@@ -74,7 +79,7 @@ def row_parts(event: CloudEvent) -> list[RowPart]:
     A payload that cannot be split, or has over `ROWS_LIMIT` rows, is one row, whole, as JSON, text or base64.
     """
     try:
-        names, values = _rows_of(decode(message_of(event), Limits(rows=ROWS_LIMIT)))
+        names, values = _rows_of(decode(message_of(event), _LIMITS))
     except MalformedEvent:
         names, values = (), [_raw(event.data)]
     return [RowPart(row, _side(event, names, value)) for row, value in enumerate(values)]
@@ -84,20 +89,22 @@ def _rows_of(payload: Payload) -> tuple[Sequence[str], list[Any]]:
     """The names of a payload's values, and each row's; no names where these, once a row, would be many times what was
     sent: a client chooses both.
     """
-    values = payload.row_values()
-    if len(values) * sum(map(len, payload.names)) <= _NAMES_LIMIT:
-        return payload.names, values
+    names, values = payload.names, payload.row_values()
+    if len(values) * sum(map(len, names)) <= _NAMES_LIMIT:
+        return names, values
     return (), [list(row.values()) for row in values] if payload.has_objects else values
 
 
 def _side(event: CloudEvent, names: Sequence[str], value: Any) -> Document:
-    side: Document = {"instance": json_safe(value), "dataType": data_type(value)}
-    elements = _elements(names, value)
+    instance = json_safe(value)
+    side: Document = {"instance": instance, "dataType": data_type(value)}
+    elements = _elements(names, instance)
     if elements is not None:
-        side["elements"] = json_safe(elements)
+        side["elements"] = elements
     if names:
         side["names"] = list(names)
-    return {**side, "ce-time": event.time, "ce-source": event.source, "ce-id": event.id}
+    side["ce-time"], side["ce-source"], side["ce-id"] = event.time, event.source, event.id
+    return side
 
 
 def _elements(names: Sequence[str], value: Any) -> Mapping[str, Any] | None:
@@ -133,20 +140,17 @@ def data_type(value: Any) -> str:
 
 def json_safe(value: Any, levels: int = _DEPTH_LIMIT) -> Any:
     """The value with NaN, infinities and integers of a thousand digits as text, and words for what lies too deep."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return "NaN" if math.isnan(value) else ("Infinity" if value > 0 else "-Infinity")
+    if isinstance(value, float):
+        return value if math.isfinite(value) else _NO_NUMBERS[str(value)]
+    if isinstance(value, list):
+        return [json_safe(item, levels - 1) for item in value] if levels else _TOO_DEEP
+    if isinstance(value, dict):
+        return {name: json_safe(item, levels - 1) for name, item in value.items()} if levels else _TOO_DEEP
     if isinstance(value, int) and value.bit_length() > _INTEGER_BITS_LIMIT:
         return str(value)
-    if isinstance(value, list | dict) and not levels:
-        return _TOO_DEEP
-    if isinstance(value, list):
-        return [json_safe(item, levels - 1) for item in value]
-    if isinstance(value, dict):
-        return {name: json_safe(item, levels - 1) for name, item in value.items()}
     return value
 
 
 def dump(value: Document) -> str:
     """JSON in ASCII. Raises `ValueError` for a number that JSON cannot carry."""
-    # ASCII, so that a lone surrogate in a payload stays an escape, which every store can keep
-    return json.dumps(value, separators=(",", ":"), allow_nan=False)
+    return _JSON.encode(value)

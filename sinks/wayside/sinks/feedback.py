@@ -31,6 +31,8 @@ def feedback_sides(event: CloudEvent) -> Sequence[Document]:
     time = format_time(parse_time(event.time or request_time(event)))
     shared: Document = {"ce-time": time, "ce-source": event.source, "ce-id": event.id}
     if "reward" in tree:
+        if not isinstance(tree["reward"], int | float | None):
+            raise MalformedEvent("feedback's 'reward' is no number")
         shared["reward"] = json_safe(tree["reward"])
     if "truth" not in tree:
         return [shared] * max(1, _rows(tree))

@@ -6,7 +6,7 @@ of them, gives equal documents. What a known event says under other bytes is nev
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import Enum, StrEnum
 from typing import Any
 
@@ -16,7 +16,7 @@ from wayside.eventing.event import CloudEvent
 from wayside.eventing.identity import record_id, stable_id
 from wayside.eventing.pairs.subject import Role, part_key, role_of, subject_of
 from wayside.eventing.verdict import RowVerdict, WindowVerdict, read_identity, read_row_verdict, read_window_verdict
-from wayside.eventing.vocabulary import ARTIFACT_DIGEST, DETECTOR, VERDICTS, request_time
+from wayside.eventing.vocabulary import ARTIFACT_DIGEST, DETECTOR, VERDICTS, request_time_ns
 from wayside.sinks.document import HEAD_FIELDS, ROWS_LIMIT, Document, RecordHead, RowPart, dump, row_parts
 from wayside.sinks.feedback import feedback_sides
 
@@ -37,11 +37,12 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class PayloadPart:
-    """A request or a response, row by row."""
+    """A request or a response, row by row; `time_ns` is the request's."""
 
     head: RecordHead
     role: Role
     rows: list[RowPart]
+    time_ns: int
 
     @property
     def time(self) -> str:
@@ -103,15 +104,16 @@ def part_of(event: CloudEvent) -> Part | None:
 
 
 def _time_of(event: CloudEvent) -> str:
-    return format_time(parse_time(request_time(event)))
+    return format_time(request_time_ns(event))
 
 
 def _payload_part(event: CloudEvent, role: Role) -> PayloadPart:
     """Under the subject's (source, id), which for Seldon's events are not the event's own."""
-    subject, head = subject_of(event), RecordHead.of(event, _time_of(event))
-    if (subject.source, subject.id) != (head.source, head.event_id):
-        head = replace(head, source=subject.source, event_id=subject.id)
-    return PayloadPart(head, role, row_parts(event))
+    subject, time_ns = subject_of(event), request_time_ns(event)
+    head = RecordHead.of(event, format_time(time_ns))
+    if subject != (head.source, head.event_id):
+        head = head._replace(source=subject.source, event_id=subject.id)
+    return PayloadPart(head, role, row_parts(event), time_ns)
 
 
 def _verdict_part(event: CloudEvent, role: Role) -> RowVerdictPart | WindowPart:

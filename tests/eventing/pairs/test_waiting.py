@@ -88,3 +88,25 @@ async def test_what_the_caller_makes_of_a_whole_is_undone_with_it(tmp_path: Path
     )
     assert [taken.fate for taken in again] == [Fate.JOINED, Fate.DUPLICATE]
     await database.stop()
+
+
+def test_parts_that_come_at_once_are_searched_for_by_their_keys() -> None:
+    """However many they are, and however much is held: a scan of the table for each batch would be quadratic."""
+    parts = {
+        role: [Part(Subject("logger", str(name)), role, 1, b"") for name in range(250)]
+        for role in (Role.REQUEST, Role.RESPONSE)
+    }
+    asked: list[str] = []
+    with closing(sqlite3.connect(":memory:")) as connection:
+        connection.executescript(waiting.SCHEMA)
+        waiting.take_all(connection, parts[Role.REQUEST], JoinSettings())
+        connection.set_trace_callback(asked.append)
+        taken = waiting.take_all(connection, parts[Role.RESPONSE], JoinSettings())
+        connection.set_trace_callback(None)
+        searches = [sql for sql in asked if "FROM asked" in sql]
+        plans = [row[3] for sql in searches for row in connection.execute(f"EXPLAIN QUERY PLAN {sql}")]
+    assert {each.fate for each in taken} == {Fate.JOINED}
+    assert len(searches) == 3
+    assert not [step for step in plans if "SCAN pair_subject" in step]
+    assert [step for step in plans if step.startswith("SEARCH pair_subject USING")]
+    assert not [sql for sql in asked if "pair_payload" in sql], "nothing waits there without a payload"

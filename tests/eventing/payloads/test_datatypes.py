@@ -119,6 +119,8 @@ def test_bytes_that_do_not_fill_a_shape_are_refused(datatype: Datatype, off: int
         ((101, 0), "shape has 101 rows, the limit is 100"),
         ((100, 2, 0), "shape [100, 2, 0] holds no value, yet more than 100 empty lists"),
         ((0, -3), "shape [0, -3] has a negative size"),
+        ((1, 10**4000, 10**4000), "shape has a size beyond 64 bits"),
+        ((1, -(10**4000), 10**4000), "shape has a size beyond 64 bits"),
     ],
 )
 def test_shapes_out_of_bounds_are_refused(shape: tuple[int, ...], reason: str) -> None:
@@ -165,3 +167,9 @@ def test_a_range_is_what_numpy_holds(datatype: Datatype) -> None:
 
 def test_every_datatype_is_integer_float_bool_bytes_or_json() -> None:
     assert set(INTEGER_RANGES) | FLOATS | {Datatype.BOOL, Datatype.BYTES, Datatype.JSON} == set(Datatype)
+
+
+def test_no_number_of_rows_allows_many_empty_lists() -> None:
+    check_shape((100, 0, 4), Limits())
+    with pytest.raises(MalformedPayload, match="more than 100 empty lists"):
+        check_shape((10, 11, 0), Limits())

@@ -65,6 +65,8 @@ def test_results(data: Any, rows: list[Any]) -> None:
         ({"data": {"is_outlier": "yes"}}, None, "a decision is a text"),
         ({"data": {"is_outlier": [0, 1], "instance_score": [0.5]}}, None, "columns differ in rows"),
         ({"data": {"is_outlier": [0], **{str(n): n for n in range(64)}}}, None, "65 members, the limit is 64"),
+        ({"data": {"is_outlier": [0, 1], "why": "x"}}, None, "'why' is a text, expected a number"),
+        ({"data": {"is_outlier": [0], **{str(n): n for n in range(9)}}}, None, "9 members that are no lists"),
         (OUTLIER, Kind.REQUEST, "a request was expected, and the body is a detector's result"),
         ('{"data": {"is_outlier": [0]', None, "body is not JSON"),
         ('{"is_outlier": 1, "is_outlier": 1}', None, "given twice"),

@@ -64,6 +64,7 @@ def test_nan_is_read() -> None:
         (b"[1,]", "not JSON"),
         (b"\xff\xfe[\x00", "not UTF-8: byte 0 is 0xff"),
         (b'["\xc3"]', "not UTF-8: byte 2 is 0xc3"),
+        (b'\xef\xbb\xbf["\xc3"]', "not UTF-8: byte 5 is 0xc3"),
         (b'"\xed\xa0\x80"', "not UTF-8"),
         (b'{"a":1,"b":2,"a":1}', "member 'a' is given twice"),
         (b'[{"x":{"":1,"":2}}]', "member '' is given twice"),

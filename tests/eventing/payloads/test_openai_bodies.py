@@ -90,10 +90,17 @@ def _base64_floats(*numbers: float) -> str:
             [{"relevance_score": 0.1, "index": 0}, {"relevance_score": 0.9, "index": 1}],
         ),
         (
-            {"results": [{"index": 4, "score": 0.9, "document": {"text": "d"}}]},
+            {"results": [{"index": 1, "score": 0.9, "document": {"text": "d"}}]},
             "response",
-            [{"relevance_score": 0.9, "index": 4, "document": "d"}],
+            [
+                {"relevance_score": None, "index": None, "document": None},
+                {"relevance_score": 0.9, "index": 1, "document": "d"},
+            ],
         ),
+        ({"text_input": "a", "parameters": {"stream": False}}, "request", ["a"]),
+        ({"text_input": ["a", "b"], "max_tokens": [[1], [1]]}, "request", ["a", "b"]),
+        ({"text_output": "b", "model_name": "m"}, "response", ["b"]),
+        ({"generated_text": "b", "details": {}}, "response", ["b"]),
     ],
 )  # fmt: skip
 def test_rows(body: Any, kind: str, rows: list[Any]) -> None:
@@ -133,6 +140,20 @@ def test_one_chat_is_one_row_however_many_choices() -> None:
 def test_refusals(body: Any, kind: Kind | None, reason: str) -> None:
     with pytest.raises(MalformedPayload, match=reason):
         openai.read(body, kind, LIMITS)
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        ({"query": "q" * 20_000, "documents": ["d"] * 1_000}, "too long to stand beside 1000 documents"),
+        ({"query": [1], "documents": ["d"]}, "'query' is a list, expected text"),
+        ({"results": [{"index": 10_000, "score": 1}]}, "an 'index' each"),
+        ({"results": [{"index": -1, "score": 1}]}, "an 'index' each"),
+    ],
+)
+def test_a_small_body_becomes_no_large_table(body: Any, reason: str) -> None:
+    with pytest.raises(MalformedPayload, match=reason):
+        openai.read(body, None, LIMITS)
 
 
 @pytest.mark.parametrize("body", [None, [], {}, {"input": "a"}, {"messages": "a"}, {"results": [1]}, {"data": {}}])

@@ -114,6 +114,7 @@ def test_feedback(body: Any, rows: Any, puid: str | None) -> None:
         ({"status": {"status": "FAILURE", "info": "boom"}}, None, "a failure: 'boom'"),
         ({"request": _REQUEST}, None, "neither a truth nor a reward"),
         ({"request": _REQUEST, "reward": True}, None, "'reward' is true or false"),
+        ({"request": _REQUEST, "reward": 10**400}, None, "'reward' is beyond FP64"),
         ({"request": _REQUEST, "reward": 1}, Kind.REQUEST, "a request was expected, and the body is a feedback"),
         (_REQUEST, Kind.VERDICT, "no verdict"),
         (_data(tftensor=1), None, "expected a TensorProto"),

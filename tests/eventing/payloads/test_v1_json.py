@@ -78,7 +78,7 @@ def test_what_bytes_hold(rows: list[Any], content_type: str | None) -> None:
         ({"instances": {}}, "'instances': it is an object, expected a list of rows"),
         ({"instances": "rows"}, "'instances': it is a text"),
         ({"instances": None}, "it is null"),
-        ({"predictions": "cat"}, "'predictions': it is a text"),
+        ({"explanations": "cat"}, "'explanations': it is a text"),
         ({"predictions": 3}, "'predictions': it is a number"),
         ({"inputs": {}}, "'inputs': it is an empty object"),
         ({"inputs": None}, "'inputs': it is null"),
@@ -111,3 +111,8 @@ def test_another_kind_is_refused(body: Any, kind: Kind, reason: str) -> None:
 )
 def test_other_documents_are_not_claimed(body: Any) -> None:
     assert not v1.claims(body)
+
+
+def test_a_bare_answer_is_one_row() -> None:
+    payload = v1.read({"predictions": "John F. Kennedy", "prob": 77.9}, None, Limits())
+    assert (payload.kind, payload.row_values()) == (Kind.RESPONSE, ["John F. Kennedy"])

@@ -11,6 +11,7 @@ from wayside.eventing.storage.entry import KeptEntry
 from wayside.eventing.storage.journal import Journal
 from wayside.eventing.storage.journal_cursors import Start
 
+sys.path.insert(0, str(Path(__file__).parent))  # for what tests share that is no fixture
 WRITER = Path(__file__).with_name("journal_writer.py")
 Running = Callable[[Journal], AbstractAsyncContextManager[Journal]]
 
@@ -32,7 +33,7 @@ def running() -> Running:
 
 @pytest.fixture
 def writer_command() -> Callable[..., list[str]]:
-    """The command line of a process that appends: `writer_command(path, writers, size, limit)`."""
+    """The command line of a process that appends: `writer_command(path, writers, size, limit, pages)`."""
     return lambda *arguments: [sys.executable, str(WRITER), *(str(argument) for argument in arguments)]
 
 

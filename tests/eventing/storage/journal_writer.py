@@ -1,7 +1,8 @@
 """A process that appends to a journal with many writers in flight, and says each acknowledged position on stdout.
 
-Run as `python journal_writer.py FILE WRITERS BYTES [COUNT]`; without a count it goes on until it is killed. Lines are
-`+POSITION NAME` once an append returned, `-POSITION` once an acknowledgement did, written in one system call.
+Run as `python journal_writer.py FILE WRITERS BYTES [COUNT [PAGES]]`; without a count it goes on until it is killed, and
+the log goes into the file when it is so many pages long. Lines are `+POSITION NAME` once an append returned,
+`-POSITION` once an acknowledgement did, written in one system call.
 """
 
 import asyncio
@@ -34,9 +35,10 @@ async def write(journal: Journal, names: "count[int]", limit: int, size: int) ->
             return
 
 
-async def main(path: Path, writers: int, size: int, limit: int) -> None:
+async def main(path: Path, writers: int, size: int, limit: int = 1 << 62, pages: int = 1_000) -> None:
     journal = Journal(path)
     await journal.start()
+    await journal.write(lambda connection: connection.execute(f"PRAGMA wal_autocheckpoint={pages}").fetchone())
     await journal.open_cursor("reader")
     say("started")
     names = count()
@@ -45,4 +47,4 @@ async def main(path: Path, writers: int, size: int, limit: int) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(Path(sys.argv[1]), *(int(value) for value in [*sys.argv[2:], str(1 << 62)][:3])))
+    asyncio.run(main(Path(sys.argv[1]), *(int(value) for value in sys.argv[2:])))

@@ -2,11 +2,13 @@
 
 import asyncio
 import sqlite3
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
+from wayside.eventing.errors import WaysideError
 from wayside.eventing.storage.database import Database
 from wayside.eventing.storage.gather import GATHER_LIMIT, Gatherer
 
@@ -45,3 +47,38 @@ async def test_where_the_work_itself_fails_all_fail_and_nothing_is_kept(database
     assert [type(outcome) for outcome in outcomes] == [LookupError] * 3
     assert await gatherer.write(6) == 6
     assert await database.read(_kept) == [6]
+
+
+async def test_a_stop_follows_what_was_asked_before_it(database: Database) -> None:
+    gatherer: Gatherer[int, int] = Gatherer(database, _insert)
+    writes = [asyncio.create_task(gatherer.write(number)) for number in (0, 2, 4)]
+    await asyncio.sleep(0)
+    await database.stop()
+    assert await asyncio.gather(*writes) == [0, 2, 4]
+    with pytest.raises(WaysideError, match="not open"):
+        await gatherer.write(6)
+    await database.start()
+    assert await gatherer.write(8) == 8
+
+
+def test_a_loop_that_ends_strands_nobody_of_the_next(tmp_path: Path) -> None:
+    database = Database(tmp_path / "store.db", "CREATE TABLE IF NOT EXISTS entry (n INTEGER)")
+    gatherer: Gatherer[int, int] = Gatherer(database, _insert)
+    gate = threading.Event()
+
+    async def ask_and_leave() -> None:
+        await database.start()
+        asked = [asyncio.create_task(database.write(lambda _: gate.wait(10))), asyncio.create_task(gatherer.write(2))]
+        await asyncio.sleep(0)
+        assert not any(task.done() for task in asked)
+
+    async def ask_and_stay() -> None:
+        asked = asyncio.create_task(gatherer.write(4))
+        await asyncio.sleep(0)
+        gate.set()
+        assert await asyncio.wait_for(asked, 10) == 4
+        assert await database.read(_kept) == [2, 4]
+        await database.stop()
+
+    asyncio.run(ask_and_leave())
+    asyncio.run(ask_and_stay())

@@ -2,8 +2,10 @@
 
 import asyncio
 import os
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -195,3 +197,34 @@ async def test_a_file_that_was_never_a_journal_is_left_alone(tmp_path: Path) -> 
     with pytest.raises(ConfigurationError, match="not a database"):
         await Journal(path).start()
     assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("mode", ["DELETE", "WAL"])
+async def test_a_database_of_another_program_is_left_alone(tmp_path: Path, mode: str) -> None:
+    path = tmp_path / "journal.db"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute(f"PRAGMA journal_mode={mode}")
+        connection.execute("CREATE TABLE letters (text TEXT)")
+    before = path.read_bytes()
+    for _ in range(2):
+        with pytest.raises(ConfigurationError, match=r"another program \(letters\): give the journal its own file"):
+            await Journal(path).start()
+    assert path.read_bytes() == before
+    assert {file.name for file in tmp_path.iterdir()} == {"journal.db", "journal.db.lock"}
+    with pytest.raises(JournalUnavailable, match="is this the path of a journal"):
+        look_at(path)
+
+
+async def test_a_link_to_a_journal_has_the_same_owner(path: Path, running: Any) -> None:
+    async with running(Journal(path)):
+        link = path.with_name("link.db")
+        link.symlink_to(path)
+        with pytest.raises(ConfigurationError, match="is in use by process"):
+            await Journal(link).start()
+
+
+async def test_a_start_of_what_is_started_changes_nothing(path: Path, running: Any) -> None:
+    async with running(Journal(path)) as journal:
+        with pytest.raises(ConfigurationError, match="in use by this very owner"):
+            await journal.start()
+        assert list(await journal.append([_entry(1)])) == [1]

@@ -8,16 +8,18 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from wayside.eventing.storage import wal
+from wayside.eventing.storage import journal_retention, wal
 from wayside.eventing.storage.entry import Entry, KeptEntry
 from wayside.eventing.storage.journal import Journal
 from wayside.eventing.storage.journal_cursors import Start
 from wayside.eventing.storage.journal_errors import JournalDamaged
+from wayside.eventing.storage.journal_retention import Retention, WhenFull
 from wayside.eventing.storage.salvage import finish
 
 _COUNT = 600
@@ -209,19 +211,113 @@ async def test_where_the_cursors_are_lost_new_ones_begin_with_what_was_saved(sou
     folder = tmp_path / "journal"
     shutil.copytree(sound, folder)
     path = folder / "journal.db"
-    connection = sqlite3.connect(path)
-    (root,) = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'journal_cursor'").fetchone()
-    connection.close()
-    with path.open("r+b") as file:
-        file.seek((root - 1) * _PAGE)
-        file.write(b"\xa5" * _PAGE)
-    (folder / "journal.db.lock").write_text("4711")
+    _spoil(path, [_root(path, "journal_cursor")])
     journal = Journal(path)
     opening = await journal.start()
     assert opening.salvage is not None
     assert opening.salvage.rows["journal_entry"] == _COUNT
     assert (await journal.open_cursor("reader", Start.NOW)).waiting_entries == _COUNT
     await journal.stop()
+
+
+def _root(path: Path, table: str) -> int:
+    with closing(sqlite3.connect(path)) as connection:
+        (root,) = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = ?", (table,)).fetchone()
+    return int(root)
+
+
+def _spoil(path: Path, pages: list[int]) -> None:
+    """These pages, as a disk may, behind the back of an owner that did not leave."""
+    with path.open("r+b") as file:
+        for page in pages:
+            file.seek((page - 1) * _PAGE)
+            file.write(b"\xa5" * _PAGE)
+    path.with_name("journal.db.lock").write_text("4711")
+
+
+@pytest.fixture(scope="module")
+def deep(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A stopped journal of 10 000 entries, whose tree has two levels above its leaves."""
+    path = tmp_path_factory.mktemp("deep") / "journal.db"
+
+    async def make() -> None:
+        journal = Journal(path)
+        await journal.start()
+        for _ in range(10):
+            await journal.append([Entry(0, b"", bytes(1_000))] * 1_000)
+        await journal.stop()
+
+    asyncio.run(make())
+    return path
+
+
+_LEAF, _ABOVE = 13, 5  # the first byte of a page of a table
+_POINTERS_EVERY = _PAGE // 5 + 1  # pages that `auto_vacuum` puts between, from page 2 on
+
+
+@pytest.mark.parametrize(
+    ("kind", "shares", "least"),
+    [(_LEAF, (0.1, 0.5, 0.9), 10_000 - 3 * 4), (_ABOVE, (0.3,), 8_100), (_ABOVE, (0.3, 0.7), 6_200)],
+)
+async def test_a_salvage_reads_around_each_damaged_page(
+    deep: Path, tmp_path: Path, kind: int, shares: tuple[float, ...], least: int
+) -> None:
+    path = tmp_path / "journal.db"
+    shutil.copy(deep, path)
+    content, root = path.read_bytes(), _root(path, "journal_entry")
+    pages = [at // _PAGE + 1 for at in range(_PAGE, len(content), _PAGE) if content[at] == kind]
+    pages = [page for page in pages if page != root and (page - 2) % _POINTERS_EVERY]
+    _spoil(path, [pages[int(len(pages) * share)] for share in shares])
+    journal = Journal(path)
+    opening = await journal.start()
+    await journal.stop()
+    assert opening.salvage is not None
+    assert least <= opening.salvage.rows["journal_entry"] < 10_000
+
+
+@pytest.mark.parametrize("lost", ["a table", "the file", "its content"])
+async def test_positions_are_not_used_again_where_the_next_one_is_lost(tmp_path: Path, lost: str, caplog: Any) -> None:
+    path = tmp_path / "journal.db"
+    last = 0
+    for _ in range(3):
+        journal = Journal(path)
+        await journal.start()
+        last = (await journal.append([_entry(1)])).stop - 1
+        await journal.sweep(10**18)
+        await journal.stop()
+        path.with_name("journal.db.lock").write_text("4711")
+    if lost == "a table":
+        _spoil(path, [_root(path, "journal_log")])
+    elif lost == "the file":
+        path.unlink()
+    else:
+        path.write_bytes(b"")
+    journal = Journal(path)
+    assert not (await journal.start()).is_whole
+    assert "was damaged" in caplog.text
+    (position,) = await journal.append([_entry(1)])
+    assert position > last
+    await journal.stop()
+
+
+@pytest.mark.parametrize("policy", WhenFull)
+@pytest.mark.parametrize("column", ["time_ns", "data"])
+async def test_a_column_that_damage_made_null_goes_like_any_other(
+    tmp_path: Path, column: str, policy: WhenFull
+) -> None:
+    journal = Journal(tmp_path / "journal.db", Retention(10_000, policy))
+    await journal.start()
+    await journal.append([Entry(1, b"", bytes(900))] * 5)
+    await journal.stop()
+    with closing(sqlite3.connect(journal.path)) as connection:
+        connection.execute("PRAGMA writable_schema=ON")
+        connection.execute("UPDATE sqlite_master SET sql = replace(sql, 'NOT NULL', '') WHERE name = 'journal_entry'")
+        connection.commit()
+    with closing(sqlite3.connect(journal.path)) as connection:
+        connection.execute(f"UPDATE journal_entry SET {column} = NULL WHERE position = 3")
+        connection.commit()
+        journal_retention.append(connection, [[Entry(1, b"", bytes(900))] * 8], Retention(10_000, policy))
+        assert journal_retention.sweep(connection, 10**18, Retention(10_000, policy)).done
 
 
 @pytest.mark.parametrize("moved", [(), ("-wal",), ("-wal", "")])

@@ -42,7 +42,12 @@ class KafkaRecord:
 
 
 def encode(event: CloudEvent) -> tuple[KafkaHeaders, bytes]:
-    """Headers and value of the event in binary mode. Attribute values travel as plain UTF-8 (section 3.2.3.2)."""
+    """Headers and value of the event in binary mode. Attribute values travel as plain UTF-8 (section 3.2.3).
+
+    Data that is itself an event travels in structured mode: by its content type, a reader would take it for the event.
+    """
+    if event.datacontenttype is not None and json_format.holds_events(event.datacontenttype):
+        return encode_structured(event)
     headers = [(PREFIX + name, value.encode()) for name, value in event.attributes() if name != "datacontenttype"]
     if event.datacontenttype is not None:
         headers.append((CONTENT_TYPE, event.datacontenttype.encode()))
@@ -64,7 +69,7 @@ def decode(headers: ReceivedHeaders, value: bytes | None) -> CloudEvent:
     kind = (content_type or b"").split(b";", 1)[0].strip().lower()
     if kind == STRUCTURED:
         return json_format.decode(value or b"")
-    if kind.startswith(b"application/cloudevents"):
+    if json_format.holds_events(_text(kind)):
         raise MalformedEvent(f"content type {_text(kind)!r} is not supported: send binary mode or {_text(STRUCTURED)}")
     attributes = _attributes(given)
     if content_type is not None:

@@ -101,7 +101,11 @@ class Held(NamedTuple):
 
     @property
     def waiting_bytes(self) -> int:
-        return sum([part.size_bytes for part in self.parts if not part.joined])
+        size_bytes = 0
+        for part in self.parts:
+            if not part.joined:
+                size_bytes += part.size_bytes
+        return size_bytes
 
 
 class Line(NamedTuple):
@@ -167,8 +171,8 @@ class Shelf(Protocol):
 def take(shelf: Shelf, part: Part, settings: JoinSettings, ceiling_ns: int = LATEST_NS) -> Taken:
     """Join a part with what is held of its subject, or let it wait, or say why it does neither.
 
-    `ceiling_ns` is the latest time that an event can honestly have (the clock's, and some tolerance): a part from
-    later counts as of then, so that no single event carries the watermark away.
+    `ceiling_ns` is the present: a part from later counts as of now. A tolerance would let one bad clock carry the
+    watermark so far ahead, and with a shorter timeout everybody else would be late.
     """
     part = _within(part, settings, ceiling_ns)
     line, counts = shelf.line(), _Counts()
@@ -229,13 +233,11 @@ def place(
 
 def _joined(parts: tuple[Known, ...], whole: tuple[Role, ...]) -> tuple[Known, ...]:
     """The parts, those marked as joined that have whom they wait for."""
-    there = [part.role for part in parts]
+    there = {part.role for part in parts}
     if whole[0] not in there:  # neither a whole nor companions of it
         return parts
-    is_whole = all(role in there for role in whole)
-    return tuple(
-        part if part.joined or (part.role in whole and not is_whole) else part._replace(joined=True) for part in parts
-    )
+    waiting = () if there.issuperset(whole) else whole
+    return tuple([part if part.joined or part.role in waiting else part._replace(joined=True) for part in parts])
 
 
 def _settle(
@@ -249,8 +251,8 @@ def _settle(
     if part.role not in settings.whole:
         return ()
     if after.parts[-1].joined:
-        payloads = {**shelf.take_payloads(part.subject), part.role: part.payload}
-        return tuple(payloads.get(role, b"") for role in settings.whole)
+        waited = shelf.take_payloads(part.subject) if before and before.waiting_bytes else {}
+        return tuple([part.payload if role is part.role else waited.get(role, b"") for role in settings.whole])
     if part.payload:
         shelf.put_payload(part)
     return ()

@@ -9,6 +9,7 @@ import json
 import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 from wayside.eventing.clock import format_time
 from wayside.eventing.pairs import join
@@ -18,7 +19,7 @@ from wayside.eventing.pairs.subject import Role, Subject
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS pair_subject (
     source TEXT NOT NULL, id TEXT NOT NULL, time_ns INTEGER NOT NULL, parts TEXT NOT NULL, PRIMARY KEY (source, id)
-) WITHOUT ROWID;
+);
 CREATE INDEX IF NOT EXISTS pair_subject_time ON pair_subject (time_ns);
 CREATE TABLE IF NOT EXISTS pair_payload (
     source TEXT NOT NULL, id TEXT NOT NULL, role TEXT NOT NULL, payload BLOB NOT NULL, PRIMARY KEY (source, id, role)
@@ -32,7 +33,7 @@ CREATE TABLE IF NOT EXISTS pair_count (
 ) WITHOUT ROWID;
 """
 
-AHEAD_NS = 300 * 1_000_000_000  # of our clock: so far may another host's be
+_ASKED_AT_ONCE = 100  # subjects, of two variables each: older SQLites take 999
 
 
 def take(connection: sqlite3.Connection, part: Part, settings: JoinSettings, ceiling_ns: int = LATEST_NS) -> Taken:
@@ -46,7 +47,7 @@ def take_all(
     """`take` of one part after the other, whose statements are shared."""
     if not parts:
         return []
-    shelf = _Batch(SqliteShelf(connection))
+    shelf = _Batch(SqliteShelf(connection), list({part.subject for part in parts}))
     taken = [join.take(shelf, part, settings, ceiling_ns) for part in parts]
     shelf.flush()
     return taken
@@ -105,12 +106,28 @@ class SqliteShelf(Shelf):
         ).fetchone()
         return Held(row[0], _decoded(row[1])) if row else None
 
+    def find_all(self, subjects: Sequence[Subject]) -> Mapping[Subject, Held]:
+        """What is held of these subjects."""
+        found: dict[Subject, Held] = {}
+        for start in range(0, len(subjects), _ASKED_AT_ONCE):
+            some = subjects[start : start + _ASKED_AT_ONCE]
+            asked = ", ".join(["(?, ?)"] * len(some))
+            rows = self._connection.execute(  # a cross join is a search for each; `IN` would be a scan of the table
+                f"WITH asked (source, id) AS (VALUES {asked})"
+                " SELECT source, id, time_ns, parts FROM asked CROSS JOIN pair_subject USING (source, id)",
+                list(chain.from_iterable(some)),
+            )
+            found |= {Subject(source, name): Held(time_ns, _decoded(parts)) for source, name, time_ns, parts in rows}
+        return found
+
     def put(self, subject: Subject, held: Held) -> None:
         self.put_all({subject: held})
 
     def put_all(self, subjects: Mapping[Subject, Held]) -> None:
+        # changed in place: the index of ids, which are random, is touched once a subject
         self._connection.executemany(
-            "INSERT OR REPLACE INTO pair_subject VALUES (?, ?, ?, ?)",
+            "INSERT INTO pair_subject VALUES (?, ?, ?, ?)"
+            " ON CONFLICT (source, id) DO UPDATE SET time_ns = excluded.time_ns, parts = excluded.parts",
             [(subject.source, subject.id, held.time_ns, _encoded(held.parts)) for subject, held in subjects.items()],
         )
 
@@ -149,10 +166,10 @@ class SqliteShelf(Shelf):
 class _Batch(Shelf):
     """A shelf before another one, which is told of changes at the end, and before it forgets what is old."""
 
-    def __init__(self, behind: SqliteShelf) -> None:
+    def __init__(self, behind: SqliteShelf, subjects: Sequence[Subject]) -> None:
         self._behind = behind
         self._line = behind.line()
-        self._found: dict[Subject, Held | None] = {}
+        self._found: dict[Subject, Held | None] = {**dict.fromkeys(subjects), **behind.find_all(subjects)}
         self._changed: dict[Subject, Held] = {}
         self._counts: dict[tuple[Role, Fate], int] = {}
 
@@ -198,12 +215,17 @@ class _Batch(Shelf):
         self._behind.count(self._counts)
 
 
+_JSON = json.JSONEncoder(separators=(",", ":"))
+
+
 def _encoded(parts: Sequence[Known]) -> str:
-    return json.dumps([(part.role, part.name, part.digest.hex(), part.size_bytes, part.joined) for part in parts])
+    return _JSON.encode([(part.role, part.name, part.digest.hex(), part.size_bytes, part.joined) for part in parts])
 
 
 def _decoded(text: str) -> tuple[Known, ...]:
     return tuple(
-        Known(Role(role), name, bytes.fromhex(digest), size_bytes, joined)
-        for role, name, digest, size_bytes, joined in json.loads(text)
+        [
+            Known(Role(role), name, bytes.fromhex(digest), size_bytes, joined)
+            for role, name, digest, size_bytes, joined in json.loads(text)
+        ]
     )

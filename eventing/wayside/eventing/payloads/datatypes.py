@@ -44,8 +44,12 @@ INTEGER_RANGES: Final[Mapping[Datatype, range]] = MappingProxyType(
 )
 """The integers that a datatype holds: `value in INTEGER_RANGES[datatype]`."""
 
+SIZE_LIMIT: Final = (1 << 63) - 1
+"""The greatest size of a dimension: shapes are signed 64-bit integers on every wire."""
+
 FLOATS: Final = frozenset({Datatype.FP16, Datatype.BF16, Datatype.FP32, Datatype.FP64})
 
+_EMPTY_LISTS_LIMIT: Final = 100
 _LENGTH: Final = Struct("<I")
 
 
@@ -75,16 +79,20 @@ def tensor_datatype(name: object) -> Datatype:
 def check_shape(shape: Sequence[int], limits: Limits) -> None:
     """Raise `MalformedPayload` unless a tensor of `shape` has rows, no negative size, and costs no more than `limits`.
 
-    An empty tensor needs no bytes, so its sizes are bounded here: nested empty lists would take memory all the same.
+    An empty tensor needs no bytes, and its nested empty lists take memory all the same: so few are
+    let pass that 10 000 tensors of a body together have no more of them than rows are let pass.
     """
     if not 1 <= len(shape) <= limits.dimensions:
         raise MalformedPayload(f"shape has {len(shape)} dimensions, expected 1 to {limits.dimensions}")
+    if max(shape) > SIZE_LIMIT or min(shape) < -SIZE_LIMIT:
+        raise MalformedPayload("shape has a size beyond 64 bits")
     if min(shape) < 0:
         raise MalformedPayload(f"shape {list(shape)} has a negative size")
     if shape[0] > limits.rows:
         raise MalformedPayload(f"shape has {shape[0]} rows, the limit is {limits.rows}")
-    if 0 in shape and prod(shape[: shape.index(0)]) > limits.rows:
-        raise MalformedPayload(f"shape {list(shape)} holds no value, yet more than {limits.rows} empty lists")
+    empty_lists = min(limits.rows, _EMPTY_LISTS_LIMIT)
+    if 0 in shape and prod(shape[: shape.index(0)]) > empty_lists:
+        raise MalformedPayload(f"shape {list(shape)} holds no value, yet more than {empty_lists} empty lists")
 
 
 def check_packed(datatype: Datatype, shape: Sequence[int], data: bytes | memoryview) -> None:

@@ -10,7 +10,7 @@ from typing import Protocol as Interface
 
 from wayside.eventing.errors import MalformedPayload
 from wayside.eventing.payloads import encoding, images, json_body
-from wayside.eventing.payloads.payload import Kind, Limits, Load, Message, Payload, Protocol, Tree
+from wayside.eventing.payloads.payload import Kind, Limits, Load, Message, NumberBlock, Payload, Protocol, Tree
 from wayside.eventing.payloads.protocols import (
     detector_results,
     openai,
@@ -21,10 +21,13 @@ from wayside.eventing.payloads.protocols import (
     v2_grpc,
     v2_json,
 )
+from wayside.eventing.payloads.protocols.members import type_word
 
 _BINARY_MARK = b'"binary_data_size"'
 _STREAM_STARTS = (b"data:", b"event:", b"id:", b"retry:", b":")
 _NAMES_SHOWN = 8
+_ERROR_SHOWN = 64
+_LIMITS = Limits()
 
 
 class Reader(Interface):
@@ -51,9 +54,9 @@ def decode(message: Message, limits: Limits | None = None, load: Load = json_bod
 
     Raises `MalformedPayload` with the reason that a person would give: what is wrong, and where.
     """
-    limits = limits or Limits()
+    limits = limits or _LIMITS
     body = encoding.inflate(message.body, message.content_encoding, limits)
-    if not body.strip():
+    if not body or body.isspace():
         raise MalformedPayload("body is empty")
     protocol = message.protocol or _recognise(body, message.content_type)
     if protocol is Protocol.V2_GRPC:
@@ -61,7 +64,7 @@ def decode(message: Message, limits: Limits | None = None, load: Load = json_bod
     if protocol is Protocol.IMAGE:
         return images.read(body, message.kind)
     if protocol in (None, Protocol.OPENAI) and body.lstrip().startswith(_STREAM_STARTS):
-        return openai.read_stream(body, limits)
+        return _read_stream(body, message.kind, limits)
     if _has_tail(body, message.header_length):
         return _read_binary(body, message, limits, load)
     return _read_json(load(body, limits), protocol, message.kind, limits)
@@ -72,11 +75,19 @@ def _recognise(body: bytes, content_type: str | None) -> Protocol | None:
 
     A protobuf message and a gRPC frame never start with '{': it would be a group, which no field of theirs is.
     """
+    if body.lstrip().startswith((b"{", b"[")):
+        return None
     if images.media_type(body) is not None:
         return Protocol.IMAGE
     media_type = (content_type or "").split(";", 1)[0].strip().lower()
     is_protobuf = media_type.startswith("application/grpc") or media_type.endswith(("/protobuf", "/x-protobuf"))
-    return Protocol.V2_GRPC if is_protobuf and not body.lstrip().startswith((b"{", b"[")) else None
+    return Protocol.V2_GRPC if is_protobuf else None
+
+
+def _read_stream(body: bytes, kind: Kind | None, limits: Limits) -> Payload:
+    if kind not in (None, Kind.RESPONSE):
+        raise MalformedPayload(f"a {kind} was expected, and the body is a stream of events, which is a response")
+    return openai.read_stream(body, limits)
 
 
 def _has_tail(body: bytes, header_length: int | None) -> bool:
@@ -96,17 +107,19 @@ def _read_json(tree: Tree, protocol: Protocol | None, kind: Kind | None, limits:
     for reader in _READERS.values():
         if reader.claims(tree):
             return reader.read(tree, kind, limits)
-    raise MalformedPayload(f"no inference payload: {_seen(tree)}; declare the protocol if it is one")
+    raise MalformedPayload(f"no inference payload: {_seen(tree)}")
 
 
 def _seen(tree: Tree) -> str:
+    if isinstance(tree, list | NumberBlock):
+        return f"the body is a bare list; declare {Protocol.JSON.value!r} if it is rows"
     if not isinstance(tree, dict):
-        return "the body is JSON, but no object"
-    names = ", ".join(repr(name[:32]) for name in list(tree)[:_NAMES_SHOWN])
+        return f"the body is {type_word(tree)}"
+    if isinstance(tree.get("error"), str):
+        return f"the body is an error: {tree['error'][:_ERROR_SHOWN]!r}"
+    names = ", ".join(repr(name[:32]) for name in list(tree)[:_NAMES_SHOWN]) or "none"
     more = ", …" if len(tree) > _NAMES_SHOWN else ""
     return (
-        f"its members are {names}{more}, and none is of V1 ('instances', 'predictions'), V2 ('inputs', 'outputs'),"
-        " Seldon ('data', …) or OpenAI ('messages', 'prompt', 'choices', …)"
-        if names
-        else "the body is an empty object"
+        f"its members are {names}{more}; V1 has 'instances' or 'predictions', V2 'inputs' or 'outputs', Seldon 'data',"
+        " OpenAI 'messages', 'prompt', 'choices', …; declare the protocol if it is one"
     )

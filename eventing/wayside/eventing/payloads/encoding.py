@@ -29,7 +29,7 @@ def inflate(body: bytes, content_encoding: str | None, limits: Limits) -> bytes:
     drops their header. Raises `MalformedPayload` for a coding that is not read, corrupt or truncated bytes, bytes
     after the end, and a body over the limit.
     """
-    codings = _codings(content_encoding)
+    codings = _codings(content_encoding) if content_encoding else []
     if not codings and body.startswith(_GZIP_MAGIC):
         codings = ["gzip"]
     _check_size(len(body), limits.inflated_bytes)
@@ -47,8 +47,8 @@ def inflate_frame(message: bytes, limits: Limits) -> bytes:
     raise MalformedPayload("gRPC message is compressed, and neither gzip nor deflate: use grpc-encoding gzip or none")
 
 
-def _codings(content_encoding: str | None) -> list[str]:
-    named = [coding.strip().lower() for coding in (content_encoding or "").split(",")]
+def _codings(content_encoding: str) -> list[str]:
+    named = [coding.strip().lower() for coding in content_encoding.split(",")]
     codings = [coding.removeprefix("x-") for coding in named if coding not in ("", "identity")]
     if len(codings) > _CODINGS_LIMIT:
         raise MalformedPayload(f"Content-Encoding names {len(codings)} codings, the limit is {_CODINGS_LIMIT}")

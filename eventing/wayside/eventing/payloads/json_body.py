@@ -9,6 +9,7 @@ import json
 import re
 import sys
 from array import array
+from codecs import BOM_UTF8
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from itertools import accumulate
@@ -34,16 +35,20 @@ def load(body: bytes, limits: Limits) -> Tree:
     Raises `MalformedPayload` with the place: no UTF-8, no JSON, text after the document, a member given twice, half of
     a surrogate pair, an integer of thousands of digits, or deeper than `limits.depth`.
     """
-    return load_with(body, limits, float)
+    return _read(body, limits, _DECODER)
 
 
 def load_with(body: bytes, limits: Limits, parse_float: Callable[[str], Any]) -> Tree:
     """As `load`, with what `parse_float` makes of the text of each number that has a fraction or an exponent."""
+    return _read(body, limits, json.JSONDecoder(object_pairs_hook=_members, parse_float=parse_float))
+
+
+def _read(body: bytes, limits: Limits, decoder: json.JSONDecoder) -> Tree:
     text = _text(body)
     _check_depth(body, limits.depth)
     _check_surrogates(text)
     try:
-        return json.JSONDecoder(object_pairs_hook=_members, parse_float=parse_float).decode(text)
+        return decoder.decode(text)
     except json.JSONDecodeError as exc:
         _refuse(exc, text)
     except ValueError as exc:  # Python's guard against integers that take quadratic time
@@ -52,9 +57,10 @@ def load_with(body: bytes, limits: Limits, parse_float: Callable[[str], Any]) ->
 
 def _text(body: bytes) -> str:
     try:
-        return body.decode("utf-8-sig")
+        return body.removeprefix(BOM_UTF8).decode()
     except UnicodeDecodeError as exc:
-        raise MalformedPayload(f"body is not UTF-8: byte {exc.start} is 0x{body[exc.start]:02x}") from exc
+        at = exc.start + len(body) - len(exc.object)
+        raise MalformedPayload(f"body is not UTF-8: byte {at} is 0x{body[at]:02x}") from exc
 
 
 def _check_depth(body: bytes, depth: int) -> None:
@@ -81,6 +87,9 @@ def _members(pairs: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:
         name = max(counts, key=counts.__getitem__)
         raise MalformedPayload(f"member {name[:64]!r} is given twice: parsers differ on which counts")
     return members
+
+
+_DECODER: Final = json.JSONDecoder(object_pairs_hook=_members)
 
 
 def _refuse(exc: json.JSONDecodeError, text: str) -> NoReturn:

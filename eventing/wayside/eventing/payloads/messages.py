@@ -28,11 +28,13 @@ _KINDS: Mapping[str, Kind] = {
 
 def message_of(event: CloudEvent) -> Message:
     """An event's data, with what the event says of it."""
-    extensions = event.extensions
-    length = extensions.get(INFERENCE_HEADER_LENGTH) or _header_in(extensions.get(METADATA), HEADER_LENGTH_HEADER)
+    extensions, kind = event.extensions, kind_of(event.type)
+    length, metadata = extensions.get(INFERENCE_HEADER_LENGTH), extensions.get(METADATA)
+    if metadata and not length and kind is Kind.REQUEST:  # a response's event has the request's headers too
+        length = _header_in(metadata, HEADER_LENGTH_HEADER)
     return Message(
         body=event.data,
-        kind=kind_of(event.type),
+        kind=kind,
         protocol=_protocol(extensions.get(PAYLOAD_PROTOCOL)),
         content_type=event.datacontenttype,
         content_encoding=extensions.get(CONTENT_ENCODING),
@@ -67,10 +69,10 @@ def _protocol(word: str | None) -> Protocol | None:
         return None
 
 
-def _header_in(metadata: str | None, name: str) -> str | None:
+def _header_in(metadata: str, name: str) -> str | None:
     """A header that KServe's logger was told to copy: `metadata` is a JSON map of names to lists of values."""
     try:
-        headers = json.loads(metadata or "{}")
+        headers = json.loads(metadata)
         values = next((values for key, values in headers.items() if key.lower() == name), None)
         return str(values[0]) if values else None
     except (ValueError, AttributeError, TypeError, LookupError, RecursionError):
@@ -78,5 +80,7 @@ def _header_in(metadata: str | None, name: str) -> str | None:
 
 
 def _length(text: str | None) -> int | None:
-    digits = (text or "").strip()
+    if text is None:
+        return None
+    digits = text.strip()
     return int(digits) if digits.isascii() and digits.isdigit() and len(digits) <= _LENGTH_DIGITS else None

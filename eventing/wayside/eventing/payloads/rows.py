@@ -7,10 +7,9 @@ objects that share few names do not become a wide table of nulls.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import chain
 from types import NoneType
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from wayside.eventing.errors import MalformedPayload
 from wayside.eventing.payloads.payload import Column, Datatype, Limits, NumberBlock, Tree
@@ -21,8 +20,7 @@ _CELLS_A_MEMBER: Final = 8
 _CELLS_ALWAYS: Final = 100_000
 
 
-@dataclass(frozen=True, slots=True)
-class Table:
+class Table(NamedTuple):
     """Columns, and whether their names are the sender's."""
 
     columns: tuple[Column, ...]
@@ -37,8 +35,8 @@ def table_of(name: str, rows: Sequence[Tree] | NumberBlock, limits: Limits) -> T
 
     Raises `MalformedPayload` for more rows or columns than the limits, and for base64 that is none.
     """
-    check_rows(rows, limits)
     if not isinstance(rows, NumberBlock) and _are_objects(rows):
+        check_rows(rows, limits)
         return _of_objects(name, rows, limits)
     column = column_of(name, rows, limits)
     if column.datatype is Datatype.JSON and not isinstance(rows, NumberBlock):

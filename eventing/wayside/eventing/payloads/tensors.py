@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import chain
 from math import prod
 from types import NoneType
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from wayside.eventing.errors import MalformedPayload
 from wayside.eventing.payloads import images
@@ -22,11 +22,12 @@ from wayside.eventing.payloads.payload import Block, Column, Datatype, FlatList,
 _EXACT: Final = 1 << 53  # up to here float64 holds every integer
 _B64: Final = {"b64"}
 _IMAGE_STARTS: Final = ("iVBORw0KGgo", "/9j/")  # PNG's and JPEG's first bytes in base64
+_NUMBERS: Final = {int, float}
+_JSON_TYPES: Final = {NoneType, bool, int, float, str, list, dict}
 _WORDS: Final = {bool: "true/false", str: "text", dict: "objects", list: "lists", int: "numbers", float: "numbers"}
 
 
-@dataclass(frozen=True, slots=True)
-class Leaves:
+class Leaves(NamedTuple):
     """Rectangular nested lists, unnested: their sizes, and their values in row-major order."""
 
     shape: tuple[int, ...]
@@ -66,10 +67,10 @@ def column_of(name: str, rows: Sequence[Tree] | NumberBlock, limits: Limits) -> 
     rows than the limit, and for base64 that is none.
     """
     check_rows(rows, limits)
-    if not isinstance(rows, NumberBlock) and len(rows) == 1 and isinstance(rows[0], NumberBlock):
-        return Column(name, rows[0].datatype, (1, *rows[0].shape), Block(rows[0]))
     if isinstance(rows, NumberBlock):
         return Column(name, rows.datatype, rows.shape, Block(rows))
+    if len(rows) == 1 and isinstance(rows[0], NumberBlock):
+        return Column(name, rows[0].datatype, (1, *rows[0].shape), Block(rows[0]))
     try:
         leaves = unnest(rows, limits)
         datatype = datatype_of(leaves.items)
@@ -94,8 +95,10 @@ def unnest(rows: Sequence[Tree], limits: Limits) -> Leaves:
     """The values within nested lists, level by level. Raises `MalformedPayload` where lists at one level differ."""
     sizes, items = [len(rows)], rows
     while True:
-        items = _lists_for_blocks(items)
         types = set(map(type, items))
+        if not types <= _JSON_TYPES:
+            items = [item.tolist() if isinstance(item, NumberBlock) else item for item in items]
+            types = set(map(type, items))
         if list not in types:
             return Leaves(tuple(sizes), items)
         if len(types) > 1:
@@ -107,12 +110,6 @@ def unnest(rows: Sequence[Tree], limits: Limits) -> Leaves:
             raise MalformedPayload(f"values have more than {limits.dimensions} dimensions")
         sizes.append(lengths.pop())
         items = list(chain.from_iterable(items))
-
-
-def _lists_for_blocks(items: Sequence[Tree]) -> Sequence[Tree]:
-    if not any(issubclass(each, NumberBlock) for each in set(map(type, items))):
-        return items
-    return [item.tolist() if isinstance(item, NumberBlock) else item for item in items]
 
 
 def _differing(items: Sequence[Any], rows: int, describe: Any) -> str:
@@ -138,7 +135,7 @@ def datatype_of(items: Sequence[Any]) -> Datatype:
     types.discard(NoneType)
     if not types:
         raise MalformedPayload("every value is null" if has_null else "there is no value")
-    if types <= {int, float}:
+    if types <= _NUMBERS:
         return _number_type([item for item in items if item is not None] if has_null else items, types, has_null)
     if types == {str} or (types == {dict} and all(is_b64(item) for item in items if item is not None)):
         return Datatype.BYTES

@@ -12,7 +12,7 @@ from types import MappingProxyType, NoneType
 from typing import Any, Final
 
 from wayside.eventing.errors import MalformedPayload
-from wayside.eventing.payloads.datatypes import FLOATS, INTEGER_RANGES, check_shape
+from wayside.eventing.payloads.datatypes import FLOATS, INTEGER_RANGES, SIZE_LIMIT, check_shape
 from wayside.eventing.payloads.payload import Block, Column, Datatype, FlatList, Limits, NumberBlock, Tree
 from wayside.eventing.payloads.tensors import Leaves, bytes_held, is_b64, json_column, unnest
 
@@ -24,7 +24,6 @@ _TYPES: Final[Mapping[Datatype, tuple[type, ...]]] = MappingProxyType(
 _FROM_DATA: Final[Sequence[object]] = (None, -1, [], [-1])
 _RANGES: Final[Mapping[Datatype, range]] = MappingProxyType({**INTEGER_RANGES, Datatype.BOOL: range(2)})
 _OCTETS: Final = range(256)
-_SIZE_LIMIT: Final = (1 << 63) - 1
 _SHOWN_CHARACTERS: Final = 32
 
 
@@ -104,7 +103,7 @@ def resolved_shape(declared: object, found: Sequence[int], limits: Limits) -> tu
 
 def _sizes(declared: object, count: int) -> tuple[int, ...]:
     sizes: list[Any] = declared if isinstance(declared, list) else [declared]
-    if not all(type(size) is int and -1 <= size <= _SIZE_LIMIT for size in sizes):
+    if not all(type(size) is int and -1 <= size <= SIZE_LIMIT for size in sizes):
         raise MalformedPayload(f"shape {str(declared)[:64]} is no list of sizes")
     if sizes.count(-1) != 1:
         return tuple(sizes)

@@ -34,6 +34,9 @@ class _Job:
 class Database:
     """One SQLite file in WAL mode with `synchronous=FULL`. `start` creates the schema; `stop` finishes what was asked.
 
+    What waits for the writer is not bounded here: each caller waits for its own, so callers bound it, by how many they
+    are and how much each brings. A process that was forked from one that has a store open must not use it.
+
     `schema` is SQL that may be run again; `reclaims` as in `open_connection`. `read` runs on a connection and a thread
     of its own, beside the writer, and sees one moment of the store. What a work returns must not lean on the
     connection: fetch inside the work. `write` and `read` raise what their work raised, `sqlite3.Error` where the disk
@@ -45,12 +48,15 @@ class Database:
         self._schema = schema
         self._reclaims = reclaims
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
-        self._thread: threading.Thread | None = None
+        self._is_open = False
+        self._thread: threading.Thread | None = None  # until it has ended, which is later than `_is_open`
         self._reader: sqlite3.Connection | None = None
         self._read_lock = threading.Lock()
 
     async def start(self) -> None:
         """Open the file. Raises `ConfigurationError` where it cannot be opened or is no database of this schema."""
+        if self._thread is not None:
+            raise WaysideError(f"the store {self.path} is open already")
         with contextlib.ExitStack() as opened:
             try:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -65,14 +71,16 @@ class Database:
         name = f"db-{self.path.stem}"
         self._thread = threading.Thread(target=self._write_groups, args=(writer,), name=name, daemon=True)
         self._thread.start()
+        self._is_open = True
 
     async def stop(self) -> None:
-        """Commit what was asked before this call, then close. May be called twice."""
-        if self._thread is None:
-            return
-        thread, self._thread = self._thread, None
-        self._jobs.put(None)
-        await asyncio.to_thread(self._finish, thread)
+        """Commit what was asked before this call, then close. May be called twice, and again where it was cancelled."""
+        if self._is_open:
+            self._is_open = False
+            self._jobs.put(None)
+        if self._thread is not None:
+            await asyncio.to_thread(self._finish, self._thread)
+            self._thread = None
 
     def _finish(self, thread: threading.Thread) -> None:
         thread.join()
@@ -86,18 +94,19 @@ class Database:
 
     async def write(self, work: Work[R]) -> R:
         """Run `work(connection)` in the next group's transaction and return its result once that is on disk."""
-        return await self._ask(work, alone=False)
+        return await self.ask(work)
 
     async def run_alone(self, work: Work[R]) -> R:
         """Run a work that begins its transactions itself, between two groups: what `write` cannot hold, as a vacuum."""
-        return await self._ask(work, alone=True)
+        return await self.ask(work, alone=True)
 
-    async def _ask(self, work: Work[R], alone: bool) -> R:
-        if self._thread is None:
+    def ask(self, work: Work[R], alone: bool = False) -> "asyncio.Future[R]":
+        """As `write` and `run_alone`, asked when this returns: a `stop` that is called next still does it."""
+        if not self._is_open:
             raise self._not_open()
         done: asyncio.Future[R] = asyncio.get_running_loop().create_future()
         self._jobs.put(_Job(work, done, alone))
-        return await done
+        return done
 
     async def read(self, work: Work[R]) -> R:
         """Run a read-only `work(connection)` on the reading connection, in a thread and a transaction of its own."""

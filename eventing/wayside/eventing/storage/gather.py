@@ -23,8 +23,9 @@ GATHER_LIMIT = 256
 
 @dataclass(slots=True)
 class _Batch(Generic[C, R]):
-    """Changes, each with the future that its caller awaits."""
+    """Changes from one loop, each with the future that its caller awaits."""
 
+    loop: asyncio.AbstractEventLoop
     changes: list[C] = field(default_factory=list)
     callers: list[asyncio.Future[R]] = field(default_factory=list)
 
@@ -56,28 +57,30 @@ class Gatherer(Generic[C, R]):
         self._apply = apply
         self._lock = threading.Lock()
         self._open: _Batch[C, R] | None = None
-        self._writing: set[asyncio.Task[None]] = set()
 
     async def write(self, change: C) -> R:
         """Apply one change. It joins the batch that waits for the writer, or opens the next one."""
-        caller: asyncio.Future[R] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        caller: asyncio.Future[R] = loop.create_future()
         with self._lock:
             batch = self._open
-            is_new = batch is None or len(batch.changes) >= GATHER_LIMIT
-            if batch is None or is_new:
-                batch = self._open = _Batch()
+            if batch is None or batch.loop is not loop or len(batch.changes) >= GATHER_LIMIT:
+                batch = self._open = self._ask(_Batch(loop))  # the writer cannot run it before the lock is free
             batch.changes.append(change)
             batch.callers.append(caller)
-        if is_new:
-            task = asyncio.create_task(self._write_batch(batch))
-            self._writing.add(task)
-            task.add_done_callback(self._writing.discard)
         return await caller
 
-    async def _write_batch(self, batch: _Batch[C, R]) -> None:
-        try:
-            batch.succeed(await self._database.write(lambda connection: self._run(connection, batch)))
-        except Exception as exc:  # handed to the callers, whose changes they were
+    def _ask(self, batch: _Batch[C, R]) -> _Batch[C, R]:
+        """Asked for at once, not by a task: what a stop follows is written, and a loop that ends strands nobody."""
+        asked = self._database.ask(lambda connection: self._run(connection, batch))
+        asked.add_done_callback(lambda done: self._settle(batch, done))
+        return batch
+
+    def _settle(self, batch: _Batch[C, R], done: asyncio.Future[Sequence[R | Exception]]) -> None:
+        exc = done.exception()
+        if exc is None:
+            batch.succeed(done.result())
+        else:
             self._close(batch)  # it may have failed before it was run
             batch.fail(exc)
 

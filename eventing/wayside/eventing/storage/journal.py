@@ -1,4 +1,4 @@
-"""The journal: one durable append-only log in one file, with named cursors, for the broker and the logger's spool.
+"""The journal: one durable append-only log in one file, with named cursors.
 
 Invariant: what `append` returned positions for, and what `acknowledge` returned from, is on disk and survives a kill;
 no entry goes unless every cursor acknowledged it or it is counted as that cursor's overflow or as damaged.
@@ -6,10 +6,11 @@ no entry goes unless every cursor acknowledged it or it is counted as that curso
 
 import asyncio
 import logging
+import os
 import sqlite3
 from collections import defaultdict
 from collections.abc import Awaitable, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +19,13 @@ from wayside.eventing.storage.database import Database, R, Work
 from wayside.eventing.storage.entry import Entry
 from wayside.eventing.storage.gather import Gatherer
 from wayside.eventing.storage.journal_cursors import CursorState, Start
-from wayside.eventing.storage.journal_errors import JournalDamaged, JournalError, JournalFull, translate
+from wayside.eventing.storage.journal_errors import (
+    JournalDamaged,
+    JournalError,
+    JournalFull,
+    JournalUnavailable,
+    translate,
+)
 from wayside.eventing.storage.journal_opening import Opening, make_ready
 from wayside.eventing.storage.journal_retention import Retention, Swept
 from wayside.eventing.storage.journal_tables import LogState, Page
@@ -53,7 +60,7 @@ class Journal:
     """
 
     def __init__(self, path: Path, retention: Retention | None = None, schema: str = "") -> None:
-        self.path = path
+        self.path = path = Path(os.path.realpath(path))  # one name for one file: its lock goes by that
         self.retention = retention or Retention()
         self._schema = journal_tables.SCHEMA + schema
         self._lock = OwnerLock(path)
@@ -66,7 +73,8 @@ class Journal:
     async def start(self) -> Opening:
         """Own the file and open it; what was torn is cut, what is damaged is salvaged, and the log says so.
 
-        Raises `ConfigurationError` where another process owns it, where it cannot be opened, or is no journal.
+        Raises `ConfigurationError` where another process owns it, where it cannot be opened, or is no journal;
+        `JournalUnavailable` where the disk is full or fails, and the same call may succeed later.
         """
         opening = await asyncio.to_thread(self._make_ready)
         try:
@@ -125,7 +133,8 @@ class Journal:
         page = await self.look(work)
         if page.damaged:
             log.error("the journal %s: entries %s are damaged and are skipped", self.path, list(page.damaged))
-            await self.write(lambda connection: journal_damage.cut_damaged(connection, page.damaged))
+            with suppress(JournalUnavailable):  # where the disk has no room they are skipped again next time
+                await self.write(lambda connection: journal_damage.cut_damaged(connection, page.damaged))
         return page
 
     # cursors

@@ -13,8 +13,6 @@ from enum import Enum
 from wayside.eventing.storage.journal_errors import UnknownCursor
 from wayside.eventing.storage.journal_tables import SIZE
 
-_WALK_ROWS = 1_000
-
 
 class Start(Enum):
     """Where a cursor begins that the journal does not know yet."""
@@ -123,20 +121,17 @@ def acknowledge(connection: sqlite3.Connection, cursor: int, positions: Sequence
 def advance(connection: sqlite3.Connection, cursor: int) -> None:
     """Move the cursor's position over what it acknowledged, up to the first entry that it did not."""
     (before,) = connection.execute("SELECT position FROM journal_cursor WHERE cursor = ?", (cursor,)).fetchone()
-    position = before
-    while (reached := _walk(connection, cursor, position)) != position:
-        position = reached
+    position = _walk(connection, cursor, before)
     if position != before:
         connection.execute("UPDATE journal_cursor SET position = ? WHERE cursor = ?", (position, cursor))
         connection.execute("DELETE FROM journal_ahead WHERE cursor = ? AND position <= ?", (cursor, position))
 
 
 def _walk(connection: sqlite3.Connection, cursor: int, position: int) -> int:
-    """Over the next acknowledged positions, as many as one read gives."""
+    """Over the acknowledged positions that follow, as far as none is missing."""
     ahead = connection.execute(
-        "SELECT position FROM journal_ahead WHERE cursor = ? AND position > ? ORDER BY position LIMIT ?",
-        (cursor, position, _WALK_ROWS),
-    ).fetchall()
+        "SELECT position FROM journal_ahead WHERE cursor = ? AND position > ? ORDER BY position", (cursor, position)
+    )
     for (acknowledged,) in ahead:
         if acknowledged != position + 1 and acknowledged != _next_entry(connection, position):
             break

@@ -5,6 +5,7 @@ counts are those of the tables.
 """
 
 import sqlite3
+import time
 from collections.abc import Sequence
 
 from wayside.eventing.storage.entry import ROW_BYTES
@@ -68,6 +69,14 @@ def jump(connection: sqlite3.Connection) -> None:
     connection.execute("UPDATE journal_log SET next = next + ?", (JUMP,))
 
 
+def jump_over_all(connection: sqlite3.Connection) -> None:
+    """As `jump`, where the file has lost the next position itself: on to the time in nanoseconds since the epoch.
+
+    No journal gives a position for each nanosecond that it lives, nor ends without a stop every four seconds.
+    """
+    connection.execute("UPDATE journal_log SET next = max(next + ?, ?)", (JUMP, time.time_ns()))
+
+
 def mend(connection: sqlite3.Connection) -> None:
     """After a salvage, which may have lost rows of any table: cut what is torn, make every count that of the tables,
     and go on with positions that were never given.
@@ -87,7 +96,7 @@ def mend(connection: sqlite3.Connection) -> None:
     for (cursor,) in connection.execute("SELECT cursor FROM journal_cursor").fetchall():
         advance(connection, cursor)
         _count_waiting(connection, cursor)
-    jump(connection)
+    jump_over_all(connection)
 
 
 def _count_waiting(connection: sqlite3.Connection, cursor: int) -> None:

@@ -4,13 +4,18 @@ Invariant: each message names the file and says what a person can do; none of th
 gone.
 """
 
+import errno
 import sqlite3
 from pathlib import Path
 
-from wayside.eventing.errors import WaysideError
+from wayside.eventing.errors import ConfigurationError, WaysideError
 
 _DAMAGE = {"SQLITE_CORRUPT", "SQLITE_NOTADB"}
+_OF_DISK = {"SQLITE_FULL", "SQLITE_IOERR"}
+_ERRORS_OF_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EIO}
 _ADVICE = {
+    "SQLITE_NOTADB": "is this the path of a journal?",
+    "SQLITE_ERROR": "is this the path of a journal?",
     "SQLITE_FULL": "the disk or the quota is full: make room, appends then succeed again",
     "SQLITE_READONLY": "the file or its disk is read-only: make it writable",
     "SQLITE_PERM": "this user may not write it: mend its owner or mode",
@@ -55,11 +60,22 @@ def translate(exc: sqlite3.Error, path: Path) -> JournalError:
     """SQLite's error as one of the journal's."""
     if is_damage(exc):
         return JournalDamaged(f"the journal {path} is damaged ({exc}): start it again to salvage what is readable")
-    advice = _ADVICE.get(_primary_name(exc), "look at its disk")
-    return JournalUnavailable(f"the journal {path} cannot be used ({exc}): {advice}")
+    return JournalUnavailable(f"the journal {path} cannot be used ({exc}): {advice_for(exc)}")
 
 
-def _primary_name(exc: sqlite3.Error) -> str:
+def opening_error(exc: sqlite3.Error | OSError, doing: str) -> WaysideError:
+    """Why a journal cannot be opened: the disk's trouble may pass, and is tried again; a wrong path is a setting's."""
+    is_of_disk = getattr(exc, "errno", None) in _ERRORS_OF_DISK or _primary_name(exc) in _OF_DISK
+    kind = JournalUnavailable if is_of_disk else ConfigurationError
+    return kind(f"cannot {doing}: {exc}; {advice_for(exc)}")
+
+
+def advice_for(exc: Exception) -> str:
+    """What a person can do."""
+    return _ADVICE.get(_primary_name(exc), "look at its disk")
+
+
+def _primary_name(exc: Exception) -> str:
     """SQLITE_IOERR for SQLITE_IOERR_WRITE; "" where the error is the binding's own."""
     name: str = getattr(exc, "sqlite_errorname", "")
     return "_".join(name.split("_")[:2])

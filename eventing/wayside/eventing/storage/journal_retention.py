@@ -129,8 +129,8 @@ def _acknowledged_by_all(connection: sqlite3.Connection) -> int | None:
 
 def _oldest(connection: sqlite3.Connection, through: int | None) -> list[_Row]:
     found = connection.execute(
-        f"SELECT position, time_ns, {SIZE} FROM journal_entry WHERE :through IS NULL OR position <= :through"
-        " ORDER BY position LIMIT :rows",
+        f"SELECT position, CAST(ifnull(time_ns, 0) AS INTEGER), {SIZE} FROM journal_entry"
+        " WHERE :through IS NULL OR position <= :through ORDER BY position LIMIT :rows",
         {"through": through, "rows": _STEP_ROWS},
     )
     return [_Row(*row) for row in found]

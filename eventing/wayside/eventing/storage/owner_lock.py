@@ -67,7 +67,9 @@ class OwnerLock:
 
 def _reason(exc: OSError, file: int) -> str:
     if isinstance(exc, BlockingIOError):
-        return f"is in use by process {_read(file).decode('ascii', 'replace') or 'unknown'}: give each process its own"
+        owner = _read(file).decode("ascii", "replace")
+        holder = owner if owner.isdecimal() else "unknown, forked by the last owner perhaps"
+        return f"is in use by process {holder}: give each process its own"
     return f"cannot be locked: {exc}"
 
 

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _KEPT_ASIDE = 4
+_ROWIDS = (1 << 63) - 1
+Row = tuple[object, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,8 +25,8 @@ class Salvage:
 
 
 def salvage(path: Path, schema: str, mend: Callable[[sqlite3.Connection], None]) -> Salvage:
-    """Put in the place of a damaged file a fresh one of `schema`, with every row that can be read from either end of
-    its tables. `mend` makes the fresh file consistent before it counts.
+    """Put in the place of a damaged file a fresh one of `schema`, with every row of its tables that can be reached
+    around the damage. `mend` makes the fresh file consistent before it counts.
 
     Raises `sqlite3.Error` and `OSError` where the disk fails; the damaged file is then where it was.
     """
@@ -77,32 +79,82 @@ def _copy_all(damaged: Path, fresh: sqlite3.Connection, schema: str) -> dict[str
 
 
 def _copy(source: sqlite3.Connection, fresh: sqlite3.Connection, table: str) -> int:
-    """From the front as far as it goes, then from the back: what is between is lost."""
+    """Every row that can be reached. Returns how many there are then."""
     columns = fresh.execute(f'PRAGMA table_info("{table}")').fetchall()
     names = ", ".join(f'"{column[1]}"' for column in columns)
-    keys = [f'"{column[1]}"' for column in sorted(columns, key=lambda column: int(column[5])) if column[5]] or ["rowid"]
+    keys = [f'"{column[1]}"' for column in sorted(columns, key=lambda column: int(column[5])) if column[5]]
+    has_rowid = _has_rowid(fresh, table)
+    rows = _read_around(source, names, table) if has_rowid else _read_from_ends(source, names, table, keys)
+    marks = ", ".join("?" * len(columns))
     fresh.execute("BEGIN")
     fresh.execute(f'DELETE FROM "{table}"')
-    for direction in ("ASC", "DESC"):
-        order = ", ".join(f"{key} {direction}" for key in keys)
-        rows = _read(source, f'SELECT {names} FROM "{table}" ORDER BY {order}')
-        marks = ", ".join("?" * len(columns))
-        fresh.executemany(f'INSERT OR IGNORE INTO "{table}" ({names}) VALUES ({marks})', rows)
+    fresh.executemany(f'INSERT OR IGNORE INTO "{table}" ({names}) VALUES ({marks})', rows)
     fresh.execute("COMMIT")
     (count,) = fresh.execute(f'SELECT count(*) FROM "{table}"').fetchone()
     return int(count)
 
 
-def _read(source: sqlite3.Connection, query: str) -> Iterator[tuple[object, ...]]:
+def _has_rowid(connection: sqlite3.Connection, table: str) -> bool:
+    try:
+        connection.execute(f'SELECT rowid FROM "{table}" LIMIT 0')
+    except sqlite3.OperationalError:
+        return False
+    return True
+
+
+def _read_from_ends(source: sqlite3.Connection, names: str, table: str, keys: list[str]) -> Iterator[Row]:
+    """From the front as far as it goes, then from the back: what is between is lost."""
+    for direction in ("ASC", "DESC"):
+        order = ", ".join(f"{key} {direction}" for key in keys)
+        yield from _read(source, f'SELECT {names} FROM "{table}" ORDER BY {order}')
+
+
+def _read_around(source: sqlite3.Connection, names: str, table: str) -> Iterator[Row]:
+    """In order of the rowid, and over each place that cannot be read: to the next that can, and back towards it."""
+    query = f'SELECT rowid, {names} FROM "{table}" WHERE rowid > ? AND rowid < ? ORDER BY rowid'
+    last: int | None = -_ROWIDS
+    while last is not None:
+        for row in _read(source, query, last, _ROWIDS):
+            last = _rowid(row)
+            yield row[1:]
+        landing = _next_readable(source, query, last)
+        yield from (row[1:] for row in _read(source, f"{query} DESC", last, _ROWIDS if landing is None else landing))
+        if landing is not None:
+            yield from (row[1:] for row in _read(source, f"{query} LIMIT 1", landing - 1, _ROWIDS))
+        last = landing
+
+
+def _next_readable(source: sqlite3.Connection, query: str, last: int) -> int | None:
+    """A rowid past one behind which nothing could be read: near it, or as far off as it must be. None: there is none.
+
+    Each step is twice as long, because a damaged page above the leaves hides many rows.
+    """
+    step = 0
+    while last + step < _ROWIDS:
+        try:
+            row = source.execute(f"{query} LIMIT 1", (last + step, _ROWIDS)).fetchone()
+        except (sqlite3.Error, UnicodeDecodeError):
+            step = step * 2 or 1
+        else:
+            return None if row is None else _rowid(row)
+    return None
+
+
+def _rowid(row: Row) -> int:
+    assert isinstance(row[0], int)
+    return row[0]
+
+
+def _read(source: sqlite3.Connection, query: str, *bounds: int) -> Iterator[Row]:
     """Rows until there are no more, or none that can be read."""
     count = 0
     try:
-        for row in source.execute(query):
+        for row in source.execute(query, bounds):
             count += 1
             yield row
     except (sqlite3.Error, UnicodeDecodeError):  # which the binding raises in the place of the last row it has read
         with suppress(sqlite3.Error, UnicodeDecodeError):
-            yield from source.execute(f"{query} LIMIT 1 OFFSET {count}")
+            yield from source.execute(f"{query} LIMIT 1 OFFSET {count}", bounds)
 
 
 def _free_name(path: Path) -> Path:

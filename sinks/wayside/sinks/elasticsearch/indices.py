@@ -12,7 +12,7 @@ from wayside.sinks.merging import BOOKKEEPING
 
 Mappings = Mapping[str, Any]
 _PRIORITY = 300
-_VERSION = 1
+_VERSION = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +59,12 @@ _SIDE = {
         **dict.fromkeys(("ce-source", "ce-id"), _KEYWORD),
     },
 }
+# `feedback_sides` lets numbers through alone as a reward: an object would fail the document; the truth may be anything
+_FEEDBACK = _object(
+    **{"ce-time": _DATE, "ce-source": _KEYWORD, "ce-id": _KEYWORD},
+    reward={"type": "double", "ignore_malformed": True},
+    truth=_KEPT,
+)
 _META = _object(name=_KEYWORD, detector_type=_KEYWORD, artifact_digest=_KEYWORD, alpha=_DOUBLE)
 _WINDOW = _object(first=_LONG, end=_LONG, time=_DATE)
 _DRIFT_DATA = {"is_drift": _LONG, "p_val": _DOUBLE, "threshold": _DOUBLE, "distance": _DOUBLE, "window": _WINDOW}
@@ -83,6 +89,7 @@ MAPPINGS: Mapping[str, Mappings] = {
         outlier=_row_verdict("is_outlier"),
         adversarial=_row_verdict("is_adversarial"),
         drift=_object(data=_object(**_DRIFT_DATA), meta=_META),
+        feedback=_FEEDBACK,
     ),
     "windows": _document(
         **dict.fromkeys(SERVICE_FIELDS, _KEYWORD),

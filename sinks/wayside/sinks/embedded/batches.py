@@ -7,8 +7,7 @@ cannot be stored, each of its company is tried alone. A savepoint an event would
 import asyncio
 import sqlite3
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from wayside.eventing.clock import Clock
 from wayside.eventing.event import CloudEvent
@@ -17,11 +16,8 @@ from wayside.eventing.pairs.join import Fate, JoinSettings
 from wayside.eventing.storage.database import Database
 from wayside.sinks.merging import Outcome, Part
 
-Store = Callable[[sqlite3.Connection, CloudEvent, Part], Outcome]
 
-
-@dataclass(frozen=True, slots=True)
-class Arrival:
+class Arrival(NamedTuple):
     """An event with its part of a record, and that part as others wait for it, where they do."""
 
     event: CloudEvent
@@ -29,8 +25,14 @@ class Arrival:
     awaited: join.Part | None
 
 
+Store = Callable[[sqlite3.Connection, Sequence[Arrival]], list[Outcome]]
+
+
 class Batches:
-    """Stores arrivals with `store` in the database of its owner, which has `waiting.SCHEMA` too."""
+    """Stores arrivals with `store` in the database of its owner, which has `waiting.SCHEMA` too.
+
+    `store` is given all that came at once, in order, and says what became of each.
+    """
 
     def __init__(self, database: Database, store: Store, settings: JoinSettings, clock: Clock) -> None:
         self._database = database
@@ -70,7 +72,7 @@ class Batches:
             _settle(done, outcome)
 
     def _work(self, connection: sqlite3.Connection, arrivals: Sequence[Arrival]) -> list[Outcome]:
-        outcomes = [self._store(connection, arrival.event, arrival.part) for arrival in arrivals]
+        outcomes = self._store(connection, arrivals)
         new: list[join.Part] = []
         known: dict[tuple[Any, Fate], int] = {}
         for arrival, outcome in zip(arrivals, outcomes, strict=True):
@@ -81,7 +83,7 @@ class Batches:
             else:  # known from the store's memory, which is longer than the join's
                 key = (arrival.awaited.role, Fate(outcome.value))
                 known[key] = known.get(key, 0) + 1
-        waiting.take_all(connection, new, self._settings, self._clock.time_ns() + waiting.AHEAD_NS)
+        waiting.take_all(connection, new, self._settings, self._clock.time_ns())
         waiting.count(connection, known)
         return outcomes
 

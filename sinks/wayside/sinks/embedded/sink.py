@@ -21,6 +21,7 @@ from wayside.eventing.pairs.join import Fate, JoinSettings
 from wayside.eventing.pairs.subject import Role
 from wayside.eventing.sink import EventRefused, SinkUnavailable
 from wayside.sinks.embedded.store import RecordStore
+from wayside.sinks.merging import Outcome
 
 log = logging.getLogger("wayside.sinks")
 _PRUNE_EVERY_S = 300.0
@@ -74,6 +75,7 @@ class RecordSink:
         self._outcomes = Counter(
             "wayside_records_events", "Events by what became of them.", ["outcome"], registry=registry
         )
+        self._taken = {outcome: self._outcomes.labels(outcome.value) for outcome in Outcome}
         registry.register(PartsCollector(self._store))
         self._pruner: asyncio.Task[None] | None = None
 
@@ -100,7 +102,7 @@ class RecordSink:
             raise EventRefused(str(exc)) from exc
         except sqlite3.Error as exc:
             raise SinkUnavailable(f"the record store took nothing: {exc}") from exc
-        self._outcomes.labels(outcome.value).inc()
+        self._taken[outcome].inc()
 
     async def _prune_regularly(self, retain_s: float) -> None:
         while True:

@@ -6,7 +6,7 @@ event with a known key and other data is kept apart, in `conflicts`, and changes
 
 import json
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from wayside.eventing.clock import Clock, SystemClock, format_time, parse_time
@@ -124,38 +124,55 @@ class RecordStore:
 def _awaited(event: CloudEvent, part: Part) -> join.Part | None:
     """The part as others of its record wait for it: windows speak of many records, feedback comes when it comes."""
     if isinstance(part, PayloadPart):
-        return join.Part(Subject(part.head.source, part.head.event_id), part.role, parse_time(part.time), event.digest)
+        return join.Part(Subject(part.head.source, part.head.event_id), part.role, part.time_ns, event.digest)
     if isinstance(part, RowVerdictPart):
         subject, name = Subject(part.source, part.event_id), f"{event.source} {event.id}"
         return join.Part(subject, part.role, parse_time(part.time), event.digest, name=name)
     return None
 
 
-def _store(connection: sqlite3.Connection, event: CloudEvent, part: Part) -> Outcome:
-    outcome = _identify(connection, event, part)
-    if outcome is not Outcome.STORED:
-        connection.execute(
-            "INSERT INTO counters VALUES (?, 1) ON CONFLICT (name) DO UPDATE SET value = value + 1", (outcome.value,)
-        )
-        return outcome
-    if isinstance(part, PayloadPart):
-        _store_payload(connection, part)
-    elif isinstance(part, RowVerdictPart):
+def _store(connection: sqlite3.Connection, arrivals: Sequence[Arrival]) -> list[Outcome]:
+    """Store what is new of the arrivals. Records are the same in any order of their parts, so payloads, which are
+    most of what comes, share statements.
+    """
+    outcomes = [_identify(connection, arrival.event, arrival.part) for arrival in arrivals]
+    payloads: dict[Role, list[PayloadPart]] = {Role.REQUEST: [], Role.RESPONSE: []}
+    for (_, part, _), outcome in zip(arrivals, outcomes, strict=True):
+        if outcome is not Outcome.STORED:
+            _count(connection, outcome)
+        elif isinstance(part, PayloadPart):
+            payloads[part.role].append(part)
+        else:
+            _store_other(connection, part)
+    for role, parts in payloads.items():
+        _store_payloads(connection, role, parts)
+    return outcomes
+
+
+def _count(connection: sqlite3.Connection, outcome: Outcome) -> None:
+    connection.execute(
+        "INSERT INTO counters VALUES (?, 1) ON CONFLICT (name) DO UPDATE SET value = value + 1", (outcome.value,)
+    )
+
+
+def _store_other(connection: sqlite3.Connection, part: RowVerdictPart | FeedbackPart | WindowPart) -> None:
+    if isinstance(part, RowVerdictPart):
         _store_row_verdict(connection, part)
     elif isinstance(part, FeedbackPart):
         _store_feedback(connection, part)
     else:
         _store_window(connection, part)
-    return outcome
 
 
 def _identify(connection: sqlite3.Connection, event: CloudEvent, part: Part) -> Outcome:
     key, digest = part_key(event), event.digest
-    known = connection.execute("SELECT digest FROM events WHERE source = ? AND id = ? AND type = ?", key).fetchone()
-    if known is None:
-        connection.execute("INSERT INTO events VALUES (?, ?, ?, ?, ?)", (*key, digest, part.time))
+    known = connection.execute(
+        "INSERT INTO events VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING", (*key, digest, part.time)
+    )
+    if known.rowcount:
         return Outcome.STORED
-    if known[0] == digest:
+    known = connection.execute("SELECT digest FROM events WHERE source = ? AND id = ? AND type = ?", key)
+    if known.fetchone()[0] == digest:
         return Outcome.DUPLICATE
     kept = connection.execute(
         "INSERT OR IGNORE INTO conflicts VALUES (?, ?, ?, ?, ?, ?, ?)",
@@ -164,17 +181,22 @@ def _identify(connection: sqlite3.Connection, event: CloudEvent, part: Part) -> 
     return Outcome.CONFLICT if kept.rowcount else Outcome.DUPLICATE
 
 
-def _store_payload(connection: sqlite3.Connection, part: PayloadPart) -> None:
-    head, column = part.head, part.role.value
-    fields = json.dumps(head.fields(), separators=(",", ":"))
-    shared = (head.source, head.event_id)
-    rest = (head.time, PART_BITS[part.role], fields, head.request_id)
+def _store_payloads(connection: sqlite3.Connection, role: Role, parts: Sequence[PayloadPart]) -> None:
+    column = role.value
     connection.executemany(
         f"INSERT INTO records (record_id, source, event_id, row, time, parts, head, request_id, {column})"
         " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (record_id) DO UPDATE SET"
-        f" parts = parts | excluded.parts, {column} = excluded.{column}, {_HEAD_STANDS[part.role]}",
-        ((record_id(*shared, row.row), *shared, row.row, *rest, row.text) for row in part.rows),
+        f" parts = parts | excluded.parts, {column} = excluded.{column}, {_HEAD_STANDS[role]}",
+        (row for part in parts for row in _payload_rows(part)),
     )
+
+
+def _payload_rows(part: PayloadPart) -> Iterator[tuple[object, ...]]:
+    head, bit = part.head, PART_BITS[part.role]
+    source, event_id, fields = head.source, head.event_id, dump(head.fields())
+    for each in part.rows:
+        name = record_id(source, event_id, each.row)
+        yield name, source, event_id, each.row, head.time, bit, fields, head.request_id, each.text
 
 
 def _store_row_verdict(connection: sqlite3.Connection, part: RowVerdictPart) -> None:

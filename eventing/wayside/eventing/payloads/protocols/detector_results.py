@@ -14,22 +14,23 @@ from wayside.eventing.errors import MalformedPayload
 from wayside.eventing.payloads import json_body
 from wayside.eventing.payloads.payload import Column, Kind, Limits, NumberBlock, Payload, Protocol, Tree, Values
 from wayside.eventing.payloads.protocols.members import text, type_word
-from wayside.eventing.payloads.tensors import check_rows, columns_of, plain, row_count
+from wayside.eventing.payloads.tensors import check_rows, columns_of, row_count
 
 _OF_ROWS: Final = ("is_outlier", "is_adversarial")
 _OF_WINDOW: Final = "is_drift"
 _DECISIONS: Final = (*_OF_ROWS, _OF_WINDOW)
-_MEMBERS_LIMIT: Final = 64  # each that is no list is repeated for every row
+_MEMBERS_LIMIT: Final = 64
+_REPEATED_LIMIT: Final = 8  # of them, numbers that stand for every row: a small body does not become a huge table
 
 
 @dataclass(frozen=True, slots=True)
 class _Repeated(Values):
     """One value for every row, such as a threshold."""
 
-    value: Tree
+    value: float
 
     def row_values(self, shape: Sequence[int]) -> list[Any]:
-        return [plain(self.value)] * shape[0]
+        return [self.value] * shape[0]
 
 
 def claims(tree: Tree) -> bool:
@@ -61,17 +62,19 @@ def _columns(data: Mapping[str, Tree], limits: Limits) -> tuple[Column, ...]:
     if data.get(_OF_WINDOW) is not None:
         return columns_of(((name, [value]) for name, value in data.items()), limits)
     rows = _rows(data, limits)
-    columns = columns_of(
-        ((name, value if isinstance(value, list | NumberBlock) else [value]) for name, value in data.items()), limits
-    )
+    single = {name: value for name, value in data.items() if not isinstance(value, list | NumberBlock)}
+    if len(single) > _REPEATED_LIMIT:
+        raise MalformedPayload(f"'data' has {len(single)} members that are no lists, the limit is {_REPEATED_LIMIT}")
+    for name, value in single.items():
+        if not isinstance(value, int | float):
+            raise MalformedPayload(
+                f"{name[:64]!r} is {type_word(value)}, expected a number, or a list of one entry a row"
+            )
+    columns = columns_of(((name, [value] if name in single else value) for name, value in data.items()), limits)
     return tuple(
-        column if isinstance(data[column.name], list | NumberBlock) else _repeated(column, data[column.name], rows)
+        replace(column, shape=(rows,), values=_Repeated(single[column.name])) if column.name in single else column
         for column in columns
     )
-
-
-def _repeated(column: Column, value: Tree, rows: int) -> Column:
-    return replace(column, shape=(rows, *column.shape[1:]), values=_Repeated(value))
 
 
 def _rows(data: Mapping[str, Tree], limits: Limits) -> int:

@@ -22,16 +22,18 @@ def rows_member(
         raise MalformedPayload(f"a {protocol.upper()} body is an object, this is {type_word(tree)}")
     if kind not in (None, Kind.REQUEST, Kind.RESPONSE):
         raise MalformedPayload(f"{protocol.upper()} has requests and responses, no {kind}")
-    of_request = next((name for name in requests if name in tree), None)
-    of_response = next((name for name in responses if name in tree), None)
-    if of_request is not None and kind is not Kind.RESPONSE:
-        return Kind.REQUEST, of_request
-    if of_response is not None and kind is not Kind.REQUEST:
-        return Kind.RESPONSE, of_response
-    found = of_request or of_response
-    if found is None:
-        raise MalformedPayload(f"body has none of {', '.join(map(repr, (*requests, *responses)))}")
-    raise MalformedPayload(f"a {kind} was expected, and the body is the other: it has {found!r}")
+    if kind is not Kind.RESPONSE:
+        for name in requests:
+            if name in tree:
+                return Kind.REQUEST, name
+    if kind is not Kind.REQUEST:
+        for name in responses:
+            if name in tree:
+                return Kind.RESPONSE, name
+    for name in (*requests, *responses):
+        if name in tree:
+            raise MalformedPayload(f"a {kind} was expected, and the body is the other: it has {name!r}")
+    raise MalformedPayload(f"body has none of {', '.join(map(repr, (*requests, *responses)))}")
 
 
 def text(value: object) -> str | None:

@@ -1,6 +1,7 @@
 """OpenAI-style bodies as columns: chat, completions, embeddings, re-ranking, and answers sent as a stream.
 
-Source: OpenAI's API reference, as KServe's Hugging Face runtime and vLLM serve it; re-ranking as Jina's and vLLM's API.
+Source: OpenAI's API reference, as KServe's Hugging Face runtime and vLLM serve it; re-ranking as Jina's and vLLM's API;
+Triton's generate extension (extension_generate.md); Hugging Face TGI's `generated_text`.
 Invariant: a chat is one row. Prompts, embeddings and documents are rows by their index; so are a completion's choices,
 for a response does not say how many choices each prompt has.
 """
@@ -16,10 +17,12 @@ from wayside.eventing.errors import MalformedPayload
 from wayside.eventing.payloads.payload import Column, Kind, Limits, NumberBlock, Payload, Protocol, Tree
 from wayside.eventing.payloads.protocols import chat, openai_stream
 from wayside.eventing.payloads.protocols.members import text, type_word
-from wayside.eventing.payloads.tensors import check_rows, column_of, columns_of
+from wayside.eventing.payloads.tensors import check_rows, column_of, columns_of, plain
 
 _Columns = tuple[Column, ...]
 _FLOAT_BYTES: Final = 4
+_PLACES_LIMIT: Final = 10_000  # of a re-ranking's documents, where only the best were answered
+_QUERY_CHARACTERS: Final = 1 << 24  # over all rows: the query stands beside each document
 
 
 def claims(tree: Tree) -> bool:
@@ -28,10 +31,12 @@ def claims(tree: Tree) -> bool:
 
 
 def _form(tree: Mapping[str, Tree]) -> str | None:
-    if isinstance(tree.get("messages"), list):
-        return "messages"
-    if isinstance(tree.get("choices"), list):
-        return "choices"
+    for name in ("messages", "choices"):
+        if isinstance(tree.get(name), list | NumberBlock):
+            return name
+    for name in ("text_input", "text_output", "generated_text"):
+        if name in tree:
+            return name
     if "query" in tree and ("documents" in tree or "texts" in tree):
         return "query"
     if "prompt" in tree:
@@ -76,7 +81,7 @@ def read_stream(body: bytes, limits: Limits) -> Payload:
 def _messages(tree: Mapping[str, Tree], limits: Limits) -> _Columns:
     if not tree["messages"]:
         raise MalformedPayload("'messages' is empty")
-    said = chat.conversation(tree["messages"])
+    said = chat.conversation(plain(tree["messages"]))
     return columns_of(((name, [words]) for name, words in said.items()), limits)
 
 
@@ -84,16 +89,14 @@ def _prompts(name: str) -> Callable[[Mapping[str, Tree], Limits], _Columns]:
     """A reader of the member `name`: a text, tokens, or a list of either, a row each."""
 
     def read_prompts(tree: Mapping[str, Tree], limits: Limits) -> _Columns:
-        value = tree[name]
+        value = plain(tree[name])
         if isinstance(value, str):
             value = [value]
-        if isinstance(value, NumberBlock):
-            return (column_of(name, [value] if len(value.shape) == 1 else value, limits),)
         if not isinstance(value, list) or not value:
             raise MalformedPayload(f"{name!r} is {type_word(value)}, expected text, tokens, or a list of either")
         if all(type(token) is int for token in value):
             value = [value]
-        if not all(isinstance(row, str | list | NumberBlock) for row in value):
+        if not all(isinstance(row, str | list) for row in value):
             raise MalformedPayload(f"{name!r} holds what is neither text nor a list of tokens")
         return (column_of(name, value, limits),)
 
@@ -162,11 +165,14 @@ def _embedding(row: int, value: Tree) -> Tree:
 
 def _query(tree: Mapping[str, Tree], limits: Limits) -> _Columns:
     name = "documents" if "documents" in tree else "texts"
-    documents = tree[name]
-    if not isinstance(documents, list):
-        raise MalformedPayload(f"{name!r} is {type_word(documents)}, expected a list")
+    documents, query = plain(tree[name]), _document(tree["query"])
+    if not isinstance(documents, list) or not isinstance(query, str):
+        wrong, expected = ("query", "text") if isinstance(documents, list) else (name, "a list of documents")
+        raise MalformedPayload(f"{wrong!r} is {type_word(tree[wrong])}, expected {expected}")
     rows = [_document(document) for document in documents]
-    return columns_of([("query", [tree["query"]] * len(rows)), ("document", rows)], limits)
+    if len(query) * len(rows) > _QUERY_CHARACTERS:
+        raise MalformedPayload(f"a query of {len(query)} characters is too long to stand beside {len(rows)} documents")
+    return columns_of([("query", [query] * len(rows)), ("document", rows)], limits)
 
 
 def _document(document: Tree) -> Tree:
@@ -174,12 +180,18 @@ def _document(document: Tree) -> Tree:
 
 
 def _results(tree: Mapping[str, Tree], limits: Limits) -> _Columns:
-    """Scores by the documents' index; of the documents that were not among the best there is no row."""
-    results = _by_index("results", tree["results"], limits)
-    scores = [item.get("relevance_score", item.get("score")) for item in results]
+    """Scores by the documents' index, so that row and document agree; a document before the last of the best that is
+    not among them has nulls.
+    """
+    found: dict[Any, dict[str, Tree]] = {
+        item.get("index"): item for item in _by_index("results", tree["results"], limits)
+    }
+    if None in found or min(found) < 0 or max(found) >= max(len(found), _PLACES_LIMIT):
+        raise MalformedPayload(f"'results' need an 'index' each, from 0 and below {_PLACES_LIMIT}")
+    results = [found.get(index, {}) for index in range(max(found) + 1)]
     table: Mapping[str, list[Any]] = {
-        "relevance_score": scores,
-        "index": [item["index"] for item in results],
+        "relevance_score": [item.get("relevance_score", item.get("score")) for item in results],
+        "index": [item.get("index") for item in results],
         "document": [_document(item.get("document")) for item in results],
     }
     return columns_of(_filled(table), limits)
@@ -190,6 +202,9 @@ _FORMS: Final[Mapping[str, tuple[Kind, Callable[[Mapping[str, Tree], Limits], _C
         "messages": (Kind.REQUEST, _messages),
         "prompt": (Kind.REQUEST, _prompts("prompt")),
         "input": (Kind.REQUEST, _prompts("input")),
+        "text_input": (Kind.REQUEST, _prompts("text_input")),
+        "text_output": (Kind.RESPONSE, _prompts("text_output")),
+        "generated_text": (Kind.RESPONSE, _prompts("generated_text")),
         "query": (Kind.REQUEST, _query),
         "choices": (Kind.RESPONSE, _choices),
         "data": (Kind.RESPONSE, _embeddings),

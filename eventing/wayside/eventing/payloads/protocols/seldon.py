@@ -25,7 +25,7 @@ from wayside.eventing.payloads.payload import (
 from wayside.eventing.payloads.protocols.members import text, type_word
 from wayside.eventing.payloads.protocols.tensor_proto import read_tensor
 from wayside.eventing.payloads.rows import Table, table_of
-from wayside.eventing.payloads.tensors import column_of, json_column
+from wayside.eventing.payloads.tensors import column_of, json_column, plain
 from wayside.eventing.payloads.typed_tensors import typed_column
 
 _TENSORS: Final = ("tensor", "ndarray", "tftensor")
@@ -119,7 +119,7 @@ def _dense(name: str, tensor: Tree, limits: Limits) -> Column:
         values = [float(value) if isinstance(value, str) and value in _NON_FINITE else value for value in values]
     if not isinstance(values, list | NumberBlock):
         raise MalformedPayload(f"'values' is {type_word(values)}, expected a list")
-    return typed_column(name, Datatype.FP64, tensor.get("shape"), values, limits)
+    return typed_column(name, Datatype.FP64, plain(tensor.get("shape")), values, limits)
 
 
 def _names(given: Tree) -> Sequence[str]:
@@ -198,4 +198,6 @@ def _reward_column(reward: Any, rows: int) -> Column:
         reward = float(reward)
     if not isinstance(reward, int | float) or isinstance(reward, bool):
         raise MalformedPayload(f"'reward' is {type_word(reward)}, expected a number")
+    if isinstance(reward, int) and reward.bit_length() > 1023:
+        raise MalformedPayload("'reward' is beyond FP64")
     return Column("reward", Datatype.FP64, (rows,), FlatList([float(reward)] * rows))

@@ -17,6 +17,7 @@ from wayside.eventing.payloads.tensors import columns_of, is_b64, plain, row_cou
 
 _REQUESTS: Final = ("instances", "inputs", "examples")
 _RESPONSES: Final = ("predictions", "outputs", "explanations", "results")
+_MEMBERS: Final = frozenset((*_REQUESTS, *_RESPONSES))
 _IN_COLUMNS: Final = ("inputs", "outputs", "predictions")
 
 
@@ -27,7 +28,7 @@ def claims(tree: Tree) -> bool:
     results = tree.get("results")
     if isinstance(results, list) and results and isinstance(results[0], dict):
         return False
-    return any(name in tree for name in (*_REQUESTS, *_RESPONSES))
+    return not tree.keys().isdisjoint(_MEMBERS)
 
 
 def read(tree: Tree, kind: Kind | None, limits: Limits) -> Payload:
@@ -47,7 +48,7 @@ def _table(member: str, value: Tree, limits: Limits) -> Table:
         return table_of(member, value, limits)
     if isinstance(value, list):
         return _of_list(member, value, limits)
-    if is_b64(value) or (member == "inputs" and isinstance(value, str)):  # Hugging Face's servers take a bare text
+    if is_b64(value) or (member in _IN_COLUMNS and isinstance(value, str)):  # Hugging Face's servers take and give one
         return table_of(member, [value], limits)
     if member not in _IN_COLUMNS or not isinstance(value, dict):
         raise MalformedPayload(f"it is {type_word(value)}, expected a list of rows")
@@ -76,9 +77,14 @@ def _are_columns(value: Mapping[str, Tree]) -> bool:
 def _of_list(member: str, rows: Sequence[Tree], limits: Limits) -> Table:
     if member == "inputs" and rows and all(isinstance(row, dict) and _are_columns(row) for row in rows):
         return _of_columns(rows[0], limits) if len(rows) == 1 else table_of(member, _concatenated(rows), limits)
-    if rows and all(isinstance(row, list) and set(map(type, row)) == {dict} for row in rows):
+    if rows and all(map(_has_parts, rows)):
         return table_of(member, _merged(rows), limits)
     return table_of(member, rows, limits)
+
+
+def _has_parts(row: Tree) -> bool:
+    """Whether a row is a list of objects."""
+    return isinstance(row, list) and set(map(type, row)) == {dict}
 
 
 def _concatenated(frames: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

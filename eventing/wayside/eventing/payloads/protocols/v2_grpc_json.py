@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from wayside.eventing.errors import MalformedPayload
 from wayside.eventing.payloads.datatypes import element_value
-from wayside.eventing.payloads.payload import Kind, Tree
+from wayside.eventing.payloads.payload import Kind, NumberBlock, Tree
 from wayside.eventing.payloads.protocols.members import type_word
 
 _RAW: Final[Mapping[Kind, tuple[str, str]]] = MappingProxyType(
@@ -54,7 +54,9 @@ def _value(name: str, value: Tree) -> Tree:
 
 
 def shape(declared: object) -> object:
-    """The shape, with sizes that were sent as text made integers."""
+    """The shape as a list, with sizes that were sent as text made integers."""
+    if isinstance(declared, NumberBlock):
+        declared = declared.tolist()
     if isinstance(declared, list) and declared and all(_is_size(size) for size in declared):
         return [int(size) for size in declared]
     return declared

@@ -77,7 +77,9 @@ class _Source:
         if type(size) is not int or size < 0:
             raise MalformedPayload("'binary_data_size' is no number of bytes")
         if size > left:
-            raise MalformedPayload(f"'binary_data_size' is {size}, and {left} bytes are left behind the JSON object")
+            raise MalformedPayload(
+                f"'binary_data_size' is {str(size)[:20]}, and {left} bytes are left behind the JSON object"
+            )
         self.taken_bytes += size
         return self.tail[self.taken_bytes - size : self.taken_bytes]
 
