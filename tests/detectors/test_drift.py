@@ -141,7 +141,7 @@ async def test_values_are_forgotten_after_their_time_and_identities_are_not(ks: 
         await wait_until(lambda: drift.view() == (600, 600, 12, 0))
         assert set(await drift.take(*events)) == {"duplicate"}
     with sqlite3.connect(tmp_path / "drift.sqlite") as connection:
-        kept = connection.execute("SELECT first FROM journal WHERE payload != x'' ORDER BY first").fetchall()
+        kept = connection.execute("SELECT first FROM row_log WHERE payload != x'' ORDER BY first").fetchall()
     connection.close()
     assert kept == [(480,), (510,), (540,), (570,)]
 

@@ -7,11 +7,11 @@ from hypothesis import strategies as st
 
 from wayside.detectors.row_log import Entry
 from wayside.detectors.windows import (
-    JournalDamaged,
+    RowsMissing,
     assemble,
     complete_windows,
-    from_journal_key,
     latest_time,
+    parse_key,
     to_payload,
 )
 from wayside.eventing.verdict import RowRange
@@ -62,9 +62,9 @@ def test_members_name_the_rows_of_each_event() -> None:
 def test_missing_rows_and_trimmed_or_foreign_payloads_are_an_error() -> None:
     entries = entries_of([3, 2, 4])
     for broken in ([entries[0], entries[2]], entries[:2], entries[1:], []):
-        with pytest.raises(JournalDamaged, match="missing"):
+        with pytest.raises(RowsMissing, match="missing"):
             assemble(broken, 0, 9, 2)
-    with pytest.raises(JournalDamaged, match="3 rows of 5 features"):
+    with pytest.raises(RowsMissing, match="3 rows of 5 features"):
         assemble(entries, 0, 9, 5)
 
 
@@ -75,4 +75,4 @@ def test_the_latest_time_is_a_moment_not_a_text() -> None:
 
 @given(st.builds(ServiceKey, *[st.text(alphabet="a/%2F5", max_size=6)] * 4))
 def test_a_journal_key_gives_its_service_key_back(key: ServiceKey) -> None:
-    assert from_journal_key(str(key)) == key
+    assert parse_key(str(key)) == key

@@ -115,7 +115,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--port", type=parse_port, default=8620, help="default: 8620")
     add("--admin-host", default="127.0.0.1", help="of health, readiness and metrics (default: 127.0.0.1)")
     add("--admin-port", type=parse_port, default=8621, help="default: 8621")
-    add("--data", type=Path, metavar="DIR", help="the folder of a window detector's journal")
+    add("--data", type=Path, metavar="DIR", help="the folder of a window detector's rows and windows")
     add(
         "--sink-url",
         metavar="URL",
@@ -202,8 +202,8 @@ def _drift_service(
 ) -> tuple[DriftService, DriftStore]:
     if settings.data is None or settings.sink_url is None:
         raise ConfigurationError(
-            f"{artifact.kind} judges windows: it needs --data, the folder of its journal, and --sink-url, where its"
-            " verdicts go"
+            f"{artifact.kind} judges windows: it needs --data, the folder of its rows and windows, and --sink-url,"
+            " where its verdicts go"
         )
     detector, size = restore_window_detector(artifact)
     identity = artifact.identity(settings.name)

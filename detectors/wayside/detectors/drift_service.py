@@ -16,7 +16,7 @@ from wayside.detectors.intake import Intake, SideIntake
 from wayside.detectors.metrics import DetectorMetrics
 from wayside.detectors.outbox import Outbox
 from wayside.detectors.runtimes.protocol import WindowDetector
-from wayside.detectors.windows import Window, assemble, complete_windows, from_journal_key
+from wayside.detectors.windows import Window, assemble, complete_windows, parse_key
 from wayside.eventing.event import CloudEvent
 from wayside.eventing.http.admin import Check
 from wayside.eventing.verdict import DetectorIdentity, WindowVerdict
@@ -134,7 +134,7 @@ class DriftService:
     async def _close_window(self, key: str, first: int, end: int) -> None:
         entries = await self._store.entries(key, first, end)
         window = assemble(entries, first, end, self._drift.detector.features)
-        verdict = await asyncio.to_thread(self._drift.judge, from_journal_key(key), window)
+        verdict = await asyncio.to_thread(self._drift.judge, parse_key(key), window)
         spent = max(0, end - self._drift.retain_windows * self._drift.size)
         await self._store.close_window(key, verdict.event(self._drift.identity), first, end, spent)
         self._metrics.windows.labels("drift" if verdict.is_drift else "no_drift").inc()

@@ -1,4 +1,4 @@
-"""What the drift service must not forget: the journal of rows, checkpoints, closed windows, and verdicts to post.
+"""What the drift service must not forget: the log of rows, checkpoints, closed windows, and verdicts to post.
 
 Invariant: a window is closed by one transaction that advances the checkpoint, names the window as closed and puts its
 verdict in the outbox: after a crash at any point a window is either still open or closed once, with its verdict kept
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from wayside.detectors import row_log as journal
+from wayside.detectors import row_log
 from wayside.detectors.event_rows import Side
 from wayside.detectors.row_log import Entry
 from wayside.eventing import json_format
@@ -23,7 +23,7 @@ from wayside.eventing.pairs.subject import Subject
 from wayside.eventing.storage.database import Database, open_connection
 from wayside.eventing.vocabulary import request_time
 
-_SCHEMA = f"""{journal.SCHEMA}{waiting.SCHEMA}
+_SCHEMA = f"""{row_log.SCHEMA}{waiting.SCHEMA}
 CREATE TABLE IF NOT EXISTS taken (
     source TEXT NOT NULL, id TEXT NOT NULL, digest BLOB NOT NULL, PRIMARY KEY (source, id)
 ) WITHOUT ROWID;
@@ -134,7 +134,7 @@ class DriftStore:
             if not taken.payloads:
                 return taken, None
             entry = make(part.subject, *taken.payloads)
-            return taken, entry if journal.append(connection, entry) else None
+            return taken, entry if row_log.append(connection, entry) else None
 
         return await self._database.write(work)
 
@@ -144,21 +144,21 @@ class DriftStore:
 
     def _progress(self, connection: sqlite3.Connection) -> list[Progress]:
         return [
-            Progress(key, journal.end_of(connection, key), journal.checkpoint(connection, self._reader, key))
-            for key in journal.keys(connection)
+            Progress(key, row_log.end_of(connection, key), row_log.checkpoint(connection, self._reader, key))
+            for key in row_log.keys(connection)
         ]
 
     async def progress_of(self, key: str) -> Progress:
         """How far one key is."""
         return await self._database.read(
             lambda connection: Progress(
-                key, journal.end_of(connection, key), journal.checkpoint(connection, self._reader, key)
+                key, row_log.end_of(connection, key), row_log.checkpoint(connection, self._reader, key)
             )
         )
 
     async def entries(self, key: str, first: int, end: int) -> list[Entry]:
         """The entries that hold any row of [first, end), in order."""
-        return await self._database.read(lambda connection: list(journal.read(connection, key, first, end)))
+        return await self._database.read(lambda connection: list(row_log.read(connection, key, first, end)))
 
     async def close_window(self, key: str, verdict: CloudEvent, first: int, end: int, spent: int) -> None:
         """Advance the checkpoint to `end`, note the window, queue its verdict: all or nothing.
@@ -168,10 +168,10 @@ class DriftStore:
 
         def work(connection: sqlite3.Connection) -> None:
             body = json_format.encode(verdict)
-            journal.advance(connection, self._reader, key, end)
+            row_log.advance(connection, self._reader, key, end)
             connection.execute("INSERT OR REPLACE INTO closed VALUES (?, ?, ?, ?)", (key, first, end, verdict.id))
             connection.execute("INSERT OR IGNORE INTO outbox (id, event) VALUES (?, ?)", (verdict.id, body))
-            _trim(connection, key, spent - (end - first), spent)
+            row_log.forget_values(connection, key, spent - (end - first), spent)
 
         await self._database.write(work)
 
@@ -223,14 +223,8 @@ class DriftStore:
         return {"side": self._side.value, "pairs": {**held, "parts": at.by_role()}}
 
 
-def _trim(connection: sqlite3.Connection, key: str, first: int, end: int) -> None:
-    """Forget the values of events that touch [first, end) and end by `end`; what came before was trimmed before."""
-    spent = [(key, entry.first) for entry in journal.read(connection, key, max(0, first), end) if entry.end <= end]
-    connection.executemany("UPDATE journal SET payload = x'' WHERE key = ? AND first = ?", spent)
-
-
 def _append(connection: sqlite3.Connection, entry: Entry, event: CloudEvent) -> str:
-    if journal.append(connection, entry):
+    if row_log.append(connection, entry):
         connection.execute("INSERT INTO taken VALUES (?, ?, ?)", (event.source, event.id, event.digest))
         return "scored"
     known = connection.execute("SELECT digest FROM taken WHERE source = ? AND id = ?", (event.source, event.id))

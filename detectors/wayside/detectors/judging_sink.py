@@ -72,7 +72,7 @@ class JudgingSink:
             raise SinkUnavailable(str(exc), _RETRY_AFTER_S) from exc
         except sqlite3.Error as exc:  # a full disk, or a locked file: the event waits, as over HTTP, until it passes
             self._events.labels("failed").inc()
-            raise SinkUnavailable(f"the detector's journal cannot be written: {exc}", _RETRY_AFTER_S) from exc
+            raise SinkUnavailable(f"the detector's store cannot be written: {exc}", _RETRY_AFTER_S) from exc
         except Exception:
             self._events.labels("failed").inc()
             raise

@@ -10,13 +10,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 SCHEMA = """
-CREATE TABLE IF NOT EXISTS journal (
+CREATE TABLE IF NOT EXISTS row_log (
     key TEXT NOT NULL, first INTEGER NOT NULL, rows INTEGER NOT NULL,
     source TEXT NOT NULL, id TEXT NOT NULL, time TEXT NOT NULL, payload BLOB NOT NULL,
     PRIMARY KEY (key, first)
 );
-CREATE UNIQUE INDEX IF NOT EXISTS journal_event ON journal (source, id);
-CREATE TABLE IF NOT EXISTS journal_end (key TEXT PRIMARY KEY, end INTEGER NOT NULL) WITHOUT ROWID;
+CREATE UNIQUE INDEX IF NOT EXISTS row_log_event ON row_log (source, id);
+CREATE TABLE IF NOT EXISTS row_log_end (key TEXT PRIMARY KEY, end INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS checkpoint (
     reader TEXT NOT NULL, key TEXT NOT NULL, position INTEGER NOT NULL, PRIMARY KEY (reader, key)
 ) WITHOUT ROWID;
@@ -41,27 +41,27 @@ class Entry:
 
 
 def append(connection: sqlite3.Connection, entry: Entry) -> bool:
-    """Add an entry at the end of its key; False, and nothing changed, where (source, id) is in the journal already.
+    """Add an entry at the end of its key; False, and nothing changed, where (source, id) is in the log already.
 
     Raises `ValueError` for an entry without a row: it would have no position.
     """
     if entry.rows < 1:
         raise ValueError(f"entry {entry.id!r} of {entry.source!r} has no row")
-    known = connection.execute("SELECT 1 FROM journal WHERE source = ? AND id = ?", (entry.source, entry.id))
+    known = connection.execute("SELECT 1 FROM row_log WHERE source = ? AND id = ?", (entry.source, entry.id))
     if known.fetchone():
         return False
     first = end_of(connection, entry.key)
     connection.execute(
-        "INSERT INTO journal (key, first, rows, source, id, time, payload) VALUES (?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO row_log (key, first, rows, source, id, time, payload) VALUES (?, ?, ?, ?, ?, ?, ?)",
         (entry.key, first, entry.rows, entry.source, entry.id, entry.time, entry.payload),
     )
-    connection.execute("INSERT OR REPLACE INTO journal_end (key, end) VALUES (?, ?)", (entry.key, first + entry.rows))
+    connection.execute("INSERT OR REPLACE INTO row_log_end (key, end) VALUES (?, ?)", (entry.key, first + entry.rows))
     return True
 
 
 def end_of(connection: sqlite3.Connection, key: str) -> int:
     """How many rows the key has: the position of its next one."""
-    row = connection.execute("SELECT end FROM journal_end WHERE key = ?", (key,)).fetchone()
+    row = connection.execute("SELECT end FROM row_log_end WHERE key = ?", (key,)).fetchone()
     return row[0] if row else 0
 
 
@@ -70,8 +70,8 @@ def read(connection: sqlite3.Connection, key: str, first: int, end: int) -> Iter
     if first >= end:
         return iter(())
     found = connection.execute(
-        "SELECT key, source, id, time, rows, payload, first FROM journal WHERE key = :key AND first < :end"
-        " AND first >= coalesce((SELECT max(first) FROM journal WHERE key = :key AND first <= :first), 0)"
+        "SELECT key, source, id, time, rows, payload, first FROM row_log WHERE key = :key AND first < :end"
+        " AND first >= coalesce((SELECT max(first) FROM row_log WHERE key = :key AND first <= :first), 0)"
         " AND first + rows > :first ORDER BY first",
         {"key": key, "first": first, "end": end},
     )
@@ -80,7 +80,7 @@ def read(connection: sqlite3.Connection, key: str, first: int, end: int) -> Iter
 
 def keys(connection: sqlite3.Connection) -> list[str]:
     """Every key that has an entry."""
-    return [row[0] for row in connection.execute("SELECT key FROM journal_end ORDER BY key")]
+    return [row[0] for row in connection.execute("SELECT key FROM row_log_end ORDER BY key")]
 
 
 def checkpoint(connection: sqlite3.Connection, reader: str, key: str) -> int:
@@ -94,3 +94,9 @@ def advance(connection: sqlite3.Connection, reader: str, key: str, position: int
     connection.execute(
         "INSERT OR REPLACE INTO checkpoint (reader, key, position) VALUES (?, ?, ?)", (reader, key, position)
     )
+
+
+def forget_values(connection: sqlite3.Connection, key: str, first: int, end: int) -> None:
+    """Forget the values of entries that touch [first, end) and end by `end`; positions and identities stay."""
+    spent = [(key, entry.first) for entry in read(connection, key, max(0, first), end) if entry.end <= end]
+    connection.executemany("UPDATE row_log SET payload = x'' WHERE key = ? AND first = ?", spent)

@@ -1,7 +1,7 @@
-"""Windows of rows over a journal, as arithmetic: which are complete, which rows they hold, when they happened.
+"""Windows of rows over the row log, as arithmetic: which are complete, which rows they hold, when they happened.
 
 Invariant: windows of a key follow each other without gap or overlap from position 0 in persisted order of arrival, so
-the same journal gives the same windows.
+the same log gives the same windows.
 """
 
 from collections.abc import Iterator, Sequence
@@ -17,8 +17,8 @@ from wayside.eventing.verdict import RowRange
 from wayside.eventing.vocabulary import ServiceKey
 
 
-class JournalDamaged(WaysideError):
-    """The journal does not hold the rows that a window needs."""
+class RowsMissing(WaysideError):
+    """The row log does not hold the rows that a window needs."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,9 +39,9 @@ def complete_windows(position: int, end: int, size: int) -> Iterator[tuple[int, 
 
 
 def assemble(entries: Sequence[Entry], first: int, end: int, features: int) -> Window:
-    """The window [first, end) from the journal's entries that overlap it, in order.
+    """The window [first, end) from the log's entries that overlap it, in order.
 
-    Raises `JournalDamaged` where they do not cover it, or their rows are of another width.
+    Raises `RowsMissing` where they do not cover it, or their rows are of another width.
     """
     members: list[RowRange] = []
     parts: list[Matrix] = []
@@ -54,7 +54,7 @@ def assemble(entries: Sequence[Entry], first: int, end: int, features: int) -> W
         parts.append(from_payload(entry, features)[position - entry.first : upto - entry.first])
         position = upto
     if position != end:
-        raise JournalDamaged(f"rows {position} to {end} are missing from the journal")
+        raise RowsMissing(f"rows {position} to {end} are missing from the row log")
     return Window(first, end, np.concatenate(parts), members, latest_time([entry.time for entry in entries]))
 
 
@@ -64,20 +64,20 @@ def latest_time(times: Sequence[str]) -> str:
 
 
 def to_payload(rows: Matrix) -> bytes:
-    """Rows as the journal keeps them: float64, little-endian, row-major."""
+    """Rows as the row log keeps them: float64, little-endian, row-major."""
     return np.ascontiguousarray(rows, dtype="<f8").tobytes()
 
 
 def from_payload(entry: Entry, features: int) -> Matrix:
-    """The rows of an entry, shape (rows, features). Raises `JournalDamaged` where the payload is of another size."""
+    """The rows of an entry, shape (rows, features). Raises `RowsMissing` where the payload is of another size."""
     if len(entry.payload) != 8 * entry.rows * features:
-        raise JournalDamaged(
+        raise RowsMissing(
             f"event {entry.id!r} holds {len(entry.payload)} bytes for {entry.rows} rows of {features} features"
         )
     return np.frombuffer(entry.payload, dtype="<f8").astype(np.float64).reshape(entry.rows, features)
 
 
-def from_journal_key(text: str) -> ServiceKey:
+def parse_key(text: str) -> ServiceKey:
     """The key that `str(key)` named."""
     parts = [part.replace("%2F", "/").replace("%25", "%") for part in text.split("/")]
     namespace, service, component, endpoint = parts
