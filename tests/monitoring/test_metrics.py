@@ -29,10 +29,12 @@ PROCESSES = ("logger", "broker", "records", "prometheus", "elasticsearch", "outl
 BOUNDED_LABELS = {
     "le": "a histogram's buckets",
     "code": "HTTP's status codes",
-    "kind": "request or response",
+    "kind": "request, response, or unknown: what a damaged or full spool lost",
     "reason": "a fixed set of each process",
     "outcome": "a fixed set of each process",
     "decision": "drift or no_drift",
+    "role": "the parts of a record: request, response, a verdict, feedback",
+    "fate": "what becomes of a part: a fixed set",
     "broker": "the Triggers that are configured",
     "trigger": "the Triggers that are configured",
     "topic": "the topics that are configured",
