@@ -25,7 +25,7 @@ from wayside.eventing.sink import EventRefused, Sink, SinkUnavailable
 from wayside.eventing.vocabulary import METADATA, REQUEST
 from wayside.logger.metrics import LoggerMetrics
 from wayside.logger.settings import Delivery
-from wayside.logger.spool import Spool
+from wayside.logger.spool import PAUSE_S, Spool
 from wayside.logger.spool_reader import Spooled
 
 log = logging.getLogger("wayside.logger")
@@ -241,7 +241,7 @@ class Emitter:
                 failures = await self._probe(spool, failures + 1) if self._is_away else await self._pass_on(spool)
             except WaysideError as exc:
                 spool.note_failed(exc)
-                await asyncio.sleep(_BACKOFF.limit_s)
+                await asyncio.sleep(PAUSE_S)
 
     async def _probe(self, spool: Spool, failures: int) -> int:
         """Wait, and try the oldest event; returns how often that failed by now."""

@@ -34,8 +34,8 @@ REASONS = (FULL, FAILED, SLOW, DAMAGED, UNREADABLE)
 HAND_OVER_BYTES = 16 << 20
 _BATCH_ROWS = 64  # encoded at one go on the loop that serves clients
 _BATCH_BYTES = 4 << 20
-_PAUSE_S = 1.0
-_BACKOFF = Backoff(first_s=_PAUSE_S, limit_s=5.0)
+PAUSE_S = 1.0  # until a disk that failed is tried again
+_BACKOFF = Backoff(first_s=PAUSE_S, limit_s=5.0)
 Sized = tuple[CloudEvent, int]  # an event, and the bytes that it takes in memory
 _WHEN_FULL = {SpoolWhenFull.DROP_OLDEST: WhenFull.DROP_OLDEST, SpoolWhenFull.DROP_NEWEST: WhenFull.REFUSE}
 
@@ -268,7 +268,7 @@ class Spool:
 
     def _block(self, reason: str, exc: Exception) -> None:
         """Take nothing for a while, so that what cannot be kept does not travel to the disk and back."""
-        self._blocked_until_s, self._blocked_by = asyncio.get_running_loop().time() + _PAUSE_S, reason
+        self._blocked_until_s, self._blocked_by = asyncio.get_running_loop().time() + PAUSE_S, reason
         self._outage.note_away(exc)
 
     # in the background
@@ -293,7 +293,7 @@ class Spool:
             log.error("the spool failed in a way that it should not", exc_info=exc)
 
     async def _tend(self) -> None:
-        await asyncio.sleep(_PAUSE_S)
+        await asyncio.sleep(PAUSE_S)
         if self._is_closed:
             await self._reopen()
         await self.tally()
