@@ -100,3 +100,11 @@ class CloudEvent:
     def digest(self) -> bytes:
         """SHA-256 of the data: two events with one key and different digests are not the same event."""
         return sha256(self.data).digest()
+
+
+def header_text(value: bytes) -> str:
+    """An attribute as a header carries it, in UTF-8. Raises `MalformedEvent`."""
+    try:
+        return value.decode()
+    except UnicodeDecodeError as exc:
+        raise MalformedEvent(f"a header holds bytes that are not UTF-8: {value[:64]!r}") from exc

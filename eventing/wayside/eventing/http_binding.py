@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable
 
 from wayside.eventing import json_format, versions
 from wayside.eventing.errors import MalformedEvent
-from wayside.eventing.event import CloudEvent
+from wayside.eventing.event import CloudEvent, header_text
 from wayside.eventing.json_format import BATCHED, STRUCTURED, Refusal
 
 __all__ = [
@@ -50,9 +50,9 @@ def decode(headers: Iterable[tuple[bytes, bytes]], body: bytes) -> CloudEvent:
     kind = _media_type(content_type)
     if kind == STRUCTURED:
         return json_format.decode(body)
-    if json_format.holds_events(_text(kind)):
+    if json_format.holds_events(header_text(kind)):
         raise MalformedEvent(
-            f"content type {_text(kind)!r} is not supported: send binary mode or {STRUCTURED.decode()}"
+            f"content type {header_text(kind)!r} is not supported: send binary mode or {STRUCTURED.decode()}"
         )
     return _decode_binary(lowered, content_type, body)
 
@@ -92,7 +92,7 @@ def _decode_binary(headers: Headers, content_type: bytes | None, body: bytes) ->
     if versions.older_version(attributes) in _JSON_VALUED:
         attributes = _attributes(headers, _unescape_json)
     if content_type is not None:
-        named = {"datacontenttype": _text(content_type)}
+        named = {"datacontenttype": header_text(content_type)}
         attributes = named | attributes | named  # first and last: a `ce-` header does not stand against it
     return versions.event_of(attributes, body)
 
@@ -101,7 +101,7 @@ def _attributes(headers: Headers, read: Callable[[bytes], str]) -> dict[str, str
     attributes: dict[str, str] = {}
     for name, value in headers:
         if name.startswith(_PREFIX):
-            attribute = _text(name[len(_PREFIX) :])
+            attribute = header_text(name[len(_PREFIX) :])
             if attribute in attributes:
                 raise MalformedEvent(f"header 'ce-{attribute}' is given twice")
             attributes[attribute] = read(value)
@@ -110,7 +110,7 @@ def _attributes(headers: Headers, read: Callable[[bytes], str]) -> dict[str, str
 
 def _unescape_json(value: bytes) -> str:
     """CloudEvents 0.1 and 0.2, section 3.1.3.2: the header holds a JSON value. One that is no text stays as it is."""
-    text = _text(_percent_decoded(value))
+    text = header_text(_percent_decoded(value))
     try:
         read = json.loads(text) if text.startswith('"') else text
     except ValueError:
@@ -122,7 +122,7 @@ def _unescape(value: bytes) -> str:
     """Section 3.1.3.2: unquote, then percent-decode once. A '%' that encodes no UTF-8 stands for itself."""
     if value.startswith(b'"') and _QUOTED.fullmatch(value):
         value = re.sub(rb"\\(.)", rb"\1", value[1:-1])
-    return _text(_percent_decoded(value))
+    return header_text(_percent_decoded(value))
 
 
 def _percent_decoded(value: bytes) -> bytes:
@@ -136,13 +136,6 @@ def _decoded_or_as_it_stands(match: re.Match[bytes]) -> bytes:
     except UnicodeDecodeError:
         return match[0]
     return decoded
-
-
-def _text(value: bytes) -> str:
-    try:
-        return value.decode()
-    except UnicodeDecodeError as exc:
-        raise MalformedEvent(f"a header holds bytes that are not UTF-8: {value[:64]!r}") from exc
 
 
 def encode_binary(event: CloudEvent) -> tuple[Headers, bytes]:

@@ -15,13 +15,14 @@ from wayside.eventing.errors import MalformedPayload
 from wayside.eventing.payloads.arrays.columns import DTYPES, to_array
 from wayside.eventing.payloads.arrays.json_blocks import read_block
 from wayside.eventing.payloads.datatypes import FLOATS, INTEGER_RANGES, Packed, pack_elements
-from wayside.eventing.payloads.payload import Block, Column, Datatype, FlatList, RowList, Values, flatten
+from wayside.eventing.payloads.payload import Block, Column, Datatype, FlatList, Values, flatten
+from wayside.eventing.payloads.tensors import TreeRows
 
 Make = Callable[[list[Any]], Values]
 
 
 def _rows(nested: list[Any]) -> Values:
-    return RowList(nested)
+    return TreeRows(nested)
 
 
 def _flat(nested: list[Any]) -> Values:
@@ -94,7 +95,7 @@ def test_null_is_nan_in_floats(make: Make, datatype: Datatype) -> None:
 @pytest.mark.parametrize("items", [[None, 1], ["a", 1], [[1], [2, 3]]])
 def test_what_is_no_integer_is_no_integer(datatype: Datatype, items: list[Any]) -> None:
     with pytest.raises(MalformedPayload, match=f"not every value is {datatype}"):
-        to_array(_column(datatype, RowList(items), (2,)))
+        to_array(_column(datatype, TreeRows(items), (2,)))
 
 
 @pytest.mark.parametrize("datatype", [Datatype.INT32, Datatype.BOOL])
@@ -191,7 +192,7 @@ def test_a_datetime_that_is_none_or_does_not_fit_is_refused(text: str, reason: s
 
 def test_a_json_column_is_refused_with_its_note() -> None:
     column = _column(
-        Datatype.JSON, RowList([[1], [2, 3]]), (2,), note="rows are ragged: row 0 has 1 value, row 1 has 2"
+        Datatype.JSON, TreeRows([[1], [2, 3]]), (2,), note="rows are ragged: row 0 has 1 value, row 1 has 2"
     )
     with pytest.raises(MalformedPayload, match="column 'x' is no tensor: rows are ragged"):
         to_array(column)

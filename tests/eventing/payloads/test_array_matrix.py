@@ -12,14 +12,15 @@ from hypothesis import strategies as st
 
 from wayside.eventing.errors import MalformedPayload
 from wayside.eventing.payloads.arrays import decode, to_matrix
-from wayside.eventing.payloads.payload import Column, Datatype, FlatList, Kind, Message, Payload, Protocol, RowList
+from wayside.eventing.payloads.payload import Column, Datatype, FlatList, Kind, Message, Payload, Protocol
+from wayside.eventing.payloads.tensors import TreeRows
 
 A = Column("a", Datatype.INT64, (2,), FlatList([1, 2]))
 B = Column("b", Datatype.FP64, (2, 2), FlatList([0.5, 1.5, 2.5, None]))
 C = Column("c", Datatype.BOOL, (2, 1), FlatList([True, False]))
 TEXT = Column("t", Datatype.BYTES, (2,), FlatList(["x", "y"]))
 RAGGED = Column(
-    "r", Datatype.JSON, (2,), RowList([[1], [2, 3]]), note="rows are ragged: row 0 has 1 value, row 1 has 2"
+    "r", Datatype.JSON, (2,), TreeRows([[1], [2, 3]]), note="rows are ragged: row 0 has 1 value, row 1 has 2"
 )
 NAMED = Column("data", Datatype.FP64, (2, 3), FlatList([1.0, 2.0, 3.0, 4.0, 5.0, 6.0]), features=("x", "y", "z"))
 
@@ -67,9 +68,9 @@ def test_features_stand_where_the_detector_expects_them(
         ([RAGGED], None, None, "column 'r' is not numeric: rows are ragged"),
         ([A, RAGGED], None, ["a", "r"], "column 'r' is not numeric: rows are ragged"),
         ([Column("e", Datatype.FP32, (0, 4), FlatList([]))], None, None, "no rows"),
-        ([Column("e", Datatype.JSON, (0,), RowList([]))], None, None, "no rows"),
+        ([Column("e", Datatype.JSON, (0,), TreeRows([]))], None, None, "no rows"),
         ([Column("e", Datatype.FP32, (2, 0), FlatList([]))], None, None, "rows hold no value"),
-        ([Column("e", Datatype.JSON, (2, 0), RowList([[], []]))], None, None, "rows hold no value"),
+        ([Column("e", Datatype.JSON, (2, 0), TreeRows([[], []]))], None, None, "rows hold no value"),
         (
             [Column("i", Datatype.INT64, (2,), FlatList([1, 2**53 + 1]))],
             None,

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from wayside.eventing.errors import MalformedPayload
 from wayside.eventing.payloads.content_types import byte_values, bytes_content_type, datetimes, texts
 from wayside.eventing.payloads.datatypes import Packed, pack_elements
-from wayside.eventing.payloads.payload import Column, Datatype, FlatList, RowList, Values
+from wayside.eventing.payloads.payload import Column, Datatype, FlatList, Values
+from wayside.eventing.payloads.tensors import TreeRows
 
 
 def column(values: Values, shape: tuple[int, ...], content_type: str | None = None) -> Column:
@@ -28,13 +29,13 @@ def packed(*elements: bytes) -> Packed:
         (packed(b"a", b"\xff"), (2, 1), "str", [b"a", b"\xff"]),
         (packed(b"aGk=", b""), (2,), "base64", [b"hi", b""]),
         (FlatList(["a", "ä"]), (2, 1), "str", [b"a", "ä".encode()]),
-        (RowList(["a", None]), (2,), None, [b"a", None]),
-        (RowList([[None], ["a"]]), (2, 1), "str", [None, b"a"]),
-        (RowList(["aGk=", None]), (2,), "base64", [b"hi", None]),
-        (RowList([{"b64": "aGk="}]), (1,), None, [b"hi"]),
-        (RowList([{"b64": "aGk="}]), (1,), "base64", [b"hi"]),
-        (RowList([{"b64": "aGk="}]), (1,), "image/png", [b"hi"]),
-        (RowList([]), (0,), None, []),
+        (TreeRows(["a", None]), (2,), None, [b"a", None]),
+        (TreeRows([[None], ["a"]]), (2, 1), "str", [None, b"a"]),
+        (TreeRows(["aGk=", None]), (2,), "base64", [b"hi", None]),
+        (TreeRows([{"b64": "aGk="}]), (1,), None, [b"hi"]),
+        (TreeRows([{"b64": "aGk="}]), (1,), "base64", [b"hi"]),
+        (TreeRows([{"b64": "aGk="}]), (1,), "image/png", [b"hi"]),
+        (TreeRows([]), (0,), None, []),
         (packed(), (0, 3), None, []),
     ],
 )
@@ -50,12 +51,12 @@ def test_the_bytes_of_each_row(
         (packed(b"a", b"b"), (1, 2), None, "column 'text' of shape [1, 2] has no one element a row"),
         (packed(b"aGk=", b"a*k="), (2,), "base64", "column 'text', row 1 is not base64"),
         (packed(b"aGk"), (1,), "base64", "column 'text', row 0 is not base64"),
-        (RowList(["aGk=", {"b64": "ä"}]), (2,), None, "column 'text', row 1 is not base64"),
-        (RowList(["a", 3]), (2,), None, "column 'text', row 1 is a value of type int, expected text or bytes"),
-        (RowList([{"b65": ""}]), (1,), None, "column 'text', row 0 is a value of type dict, expected text or bytes"),
-        (RowList([["a", "b"]]), (1,), None, "column 'text', row 0 is a value of type list, expected text or bytes"),
+        (TreeRows(["aGk=", {"b64": "ä"}]), (2,), None, "column 'text', row 1 is not base64"),
+        (TreeRows(["a", 3]), (2,), None, "column 'text', row 1 is a value of type int, expected text or bytes"),
+        (TreeRows([{"b65": ""}]), (1,), None, "column 'text', row 0 is a value of type dict, expected text or bytes"),
+        (TreeRows([["a", "b"]]), (1,), None, "column 'text', row 0 is a value of type list, expected text or bytes"),
         (
-            RowList(["\ud800"]),
+            TreeRows(["\ud800"]),
             (1,),
             None,
             "column 'text', row 0 is text with half a surrogate pair, which no UTF-8 holds",
@@ -91,7 +92,7 @@ def test_times_keep_their_zone() -> None:
 
 @given(st.lists(st.none() | st.datetimes(timezones=st.none() | st.timezones())))
 def test_times_are_what_mlserver_encoded(times: list[datetime | None]) -> None:
-    sent = RowList([time and time.isoformat() for time in times])
+    sent = TreeRows([time and time.isoformat() for time in times])
 
     read = datetimes(column(sent, (len(times),), "datetime"))
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from wayside.eventing import json_format, versions
 from wayside.eventing.errors import MalformedEvent
-from wayside.eventing.event import CloudEvent
+from wayside.eventing.event import CloudEvent, header_text
 from wayside.eventing.json_format import STRUCTURED
 from wayside.eventing.vocabulary import INFERENCE_SERVICE, NAMESPACE, PARTITION_KEY, ServiceKey
 
@@ -69,11 +69,13 @@ def decode(headers: ReceivedHeaders, value: bytes | None) -> CloudEvent:
     kind = (content_type or b"").split(b";", 1)[0].strip().lower()
     if kind == STRUCTURED:
         return json_format.decode(value or b"")
-    if json_format.holds_events(_text(kind)):
-        raise MalformedEvent(f"content type {_text(kind)!r} is not supported: send binary mode or {_text(STRUCTURED)}")
+    if json_format.holds_events(header_text(kind)):
+        raise MalformedEvent(
+            f"content type {header_text(kind)!r} is not supported: send binary mode or {header_text(STRUCTURED)}"
+        )
     attributes = _attributes(given)
     if content_type is not None:
-        named = {"datacontenttype": _text(content_type)}
+        named = {"datacontenttype": header_text(content_type)}
         attributes = named | attributes | named  # first and last: a `ce_` header does not stand against it
     return versions.event_of(attributes, value or b"")
 
@@ -85,15 +87,8 @@ def _attributes(headers: Iterable[tuple[str, bytes]]) -> dict[str, str]:
             name = header[len(PREFIX) :]
             if name in attributes:
                 raise MalformedEvent(f"header '{header[:64]}' is given twice")
-            attributes[name] = _text(value)
+            attributes[name] = header_text(value)
     return attributes
-
-
-def _text(value: bytes) -> str:
-    try:
-        return value.decode()
-    except UnicodeDecodeError as exc:
-        raise MalformedEvent(f"a header holds bytes that are not UTF-8: {value[:64]!r}") from exc
 
 
 def message_key(event: CloudEvent) -> bytes:

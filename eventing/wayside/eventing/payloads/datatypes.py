@@ -47,6 +47,9 @@ INTEGER_RANGES: Final[Mapping[Datatype, range]] = MappingProxyType(
 SIZE_LIMIT: Final = (1 << 63) - 1
 """The greatest size of a dimension: shapes are signed 64-bit integers on every wire."""
 
+EXACT_LIMIT: Final = 1 << 53
+"""Up to here, on either side of 0, float64 holds every integer."""
+
 FLOATS: Final = frozenset({Datatype.FP16, Datatype.BF16, Datatype.FP32, Datatype.FP64})
 
 _EMPTY_LISTS_LIMIT: Final = 100

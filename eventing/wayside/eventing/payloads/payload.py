@@ -122,16 +122,6 @@ class Values(ABC):
 
 
 @dataclass(frozen=True, slots=True)
-class RowList(Values):
-    """One JSON value a row, nested as the column's shape says (as sent, where the column is JSON)."""
-
-    items: Sequence[Any]
-
-    def row_values(self, shape: Sequence[int]) -> list[Any]:
-        return list(self.items)
-
-
-@dataclass(frozen=True, slots=True)
 class FlatList(Values):
     """All values in one list, in row-major order."""
 

@@ -16,10 +16,9 @@ from typing import Any, Final, NamedTuple
 from wayside.eventing.errors import MalformedPayload
 from wayside.eventing.payloads import images
 from wayside.eventing.payloads.content_types import BASE64
-from wayside.eventing.payloads.datatypes import INTEGER_RANGES
+from wayside.eventing.payloads.datatypes import EXACT_LIMIT, INTEGER_RANGES
 from wayside.eventing.payloads.payload import Block, Column, Datatype, FlatList, Limits, NumberBlock, Tree, Values
 
-_EXACT: Final = 1 << 53  # up to here float64 holds every integer
 _B64: Final = {"b64"}
 _IMAGE_STARTS: Final = ("iVBORw0KGgo", "/9j/")  # PNG's and JPEG's first bytes in base64
 _NUMBERS: Final = {int, float}
@@ -159,7 +158,7 @@ def _number_type(numbers: Sequence[int | float], types: set[type], has_null: boo
 
 
 def _is_exact(number: float) -> bool:
-    if type(number) is float or -_EXACT <= number <= _EXACT:
+    if type(number) is float or -EXACT_LIMIT <= number <= EXACT_LIMIT:
         return True
     try:
         return int(float(number)) == number

@@ -25,6 +25,7 @@ from simdjson import Parser
 
 from wayside.eventing.errors import MalformedPayload
 from wayside.eventing.payloads import json_body
+from wayside.eventing.payloads.datatypes import EXACT_LIMIT
 from wayside.eventing.payloads.payload import Datatype, Limits, NumberBlock, Tree
 
 if TYPE_CHECKING:
@@ -35,7 +36,6 @@ _MARK: Final = b"-0.0e-777"  # how our numbers start; a body that has one of its
 _SCAN_BYTES: Final = 1 << 17  # at once: stays in the processor's cache
 _KEPT_BYTES: Final = 4 << 20  # of the largest array that a thread's own parser is given: what it takes it keeps
 _NUMBER_BYTES: Final = b"0123456789+-.eE \t\n\r"
-_EXACT: Final = 2.0**53  # below it a float64 equals its integer
 _REFUSALS: Final = (ValueError, TypeError, RuntimeError)  # what pysimdjson raises for text that it does not take
 _Code = Literal["d", "i", "u"]
 _FLOAT: Final[Sequence[_Code]] = ("d",)
@@ -160,7 +160,7 @@ def read_block(text: bytes, dimensions: int) -> ArrayBlock | None:
         return None
     if array.dtype.kind != "f" or np.count_nonzero(np.frombuffer(text, np.uint8) == ord(".")) == array.size:
         return ArrayBlock(array.reshape(shape))
-    if max(array.max(), -array.min()) < _EXACT:  # integers may be among the floats: none that a float rounds
+    if max(array.max(), -array.min()) < EXACT_LIMIT:  # integers may be among the floats: none that a float rounds
         return ArrayBlock(array.reshape(shape), text)
     return None
 

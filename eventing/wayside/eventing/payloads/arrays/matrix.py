@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from wayside.eventing.errors import MalformedPayload
 from wayside.eventing.payloads.arrays.columns import to_array
+from wayside.eventing.payloads.datatypes import EXACT_LIMIT
 from wayside.eventing.payloads.payload import Column, Datatype, Payload
 
-_EXACT = 1 << 53  # up to here float64 holds every integer
 _NAMES_SHOWN = 8
 
 
@@ -92,7 +92,7 @@ def _check_exact(array: NDArray[Any], column: Column) -> None:
     """Refuse an integer that float64 would round: 2^53 + 1 is the first."""
     if array.dtype.itemsize < 8 or array.dtype.kind not in "iu":
         return
-    if int(array.max()) <= _EXACT and int(array.min()) >= -_EXACT:
+    if int(array.max()) <= EXACT_LIMIT and int(array.min()) >= -EXACT_LIMIT:
         return
     for row, values in enumerate(array.reshape(len(array), -1).tolist()):
         for value in values:
