@@ -8,7 +8,7 @@ import pytest
 from logger_stage import Stage, echo, staged, with_delivery
 
 from wayside.eventing.http.message import Request, Response
-from wayside.logger.settings import LoggerSettings, LogMode
+from wayside.logger.settings import LoggerSettings, LogMode, Oversize
 
 BODY = b'{"instances": [[1, 2]]}'
 
@@ -30,16 +30,32 @@ async def test_request_and_response_share_an_id_that_is_ours(stage: Stage) -> No
     assert expected.items() <= request.extensions.items()
 
 
-async def test_only_a_200_gives_a_response_event() -> None:
+async def test_every_answer_gives_an_event_that_tells_its_status() -> None:
     async def refuse(_: Request) -> Response:
         return Response.text(400, "no")
 
     async with staged(refuse) as stage:
         assert (await stage.post(BODY)).status == 400
-        await stage.sink.wait_for(1)
-        await stage.post(BODY)
         await stage.sink.wait_for(2)
-        assert stage.sink.of("response") == []
+        (response,) = stage.sink.of("response")
+        assert (response.data, response.extensions["statuscode"]) == (b"no\n", "400")
+
+
+async def test_as_kserve_does_it_only_a_200_gives_a_response_event() -> None:
+    async def refuse(_: Request) -> Response:
+        return Response(201 if refusing else 200)
+
+    def compatible(given: LoggerSettings) -> LoggerSettings:
+        return replace(given, capture=replace(given.capture, kserve_compatible=True))
+
+    refusing = True
+    async with staged(refuse, compatible) as stage:
+        await stage.post(BODY)
+        refusing = False
+        await stage.post(BODY, (b"ce-id", b"chosen"))
+        await stage.sink.wait_for(3)
+        (response,) = stage.sink.of("response")
+        assert (response.id, response.datacontenttype) == ("chosen", "application/json")
 
 
 async def test_each_event_has_its_own_content_type_and_encoding() -> None:
@@ -88,7 +104,7 @@ async def test_metadata_of_any_size_drops_no_event(stage: Stage, length: int) ->
 
 async def test_a_body_over_the_limit_is_passed_on_and_its_event_is_counted_as_dropped() -> None:
     def small(given: LoggerSettings) -> LoggerSettings:
-        return replace(given, capture=replace(given.capture, body_bytes=1000))
+        return replace(given, capture=replace(given.capture, body_bytes=1000, oversize=Oversize.SKIP))
 
     async with staged(change=small) as stage:
         large = b'"' + b"x" * 50_000 + b'"'

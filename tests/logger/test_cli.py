@@ -14,7 +14,7 @@ from wayside.eventing.errors import ConfigurationError
 from wayside.eventing.http.client import HttpClient, Unreachable, Url
 from wayside.eventing.http.server import HttpServer
 from wayside.logger import cli
-from wayside.logger.emitter import log_sink
+from wayside.logger.emit.log_sink import log_sink
 from wayside.logger.settings import LogMode
 
 INJECTED = [
@@ -80,11 +80,23 @@ def test_an_empty_mode_is_all_and_flags_come_from_the_environment() -> None:
 @pytest.mark.parametrize(
     ("argv", "words"),
     [
-        (["--enable-puller"], "multi-model puller is not part"),
-        (["--enable-batcher", "true"], "batcher is not part"),
-        (["--log-store-path", "s3://b"], "blob storage is not part"),
-        (["--log-marshaller-url", "http://m"], "marshaller is not part"),
-        (["--log-url", "broker"], "absolute http"),
+        (["--log-url", "broker"], "write http(s)://"),
+        (["--log-url", "ftp://host/"], "no place that events can be sent to"),
+        (["--log-url", "kafka://b:9092/a,b"], "sent to one topic"),
+        (["--log-url", "s3:///folder"], "no name of a bucket"),
+        (["--log-url", "file://host/folder"], "has three slashes"),
+        (["--log-url", "s3://b", "--log-marshaller-url", "m"], "not an absolute http"),
+        (["--log-batch-interval", "5"], "is not a duration such as 5s"),
+        (["--sample", "ten"], "neither a share such as 10% nor a rate"),
+        (["--sample", "10/s", "--sample-status", "200=1%"], "and not with a rate"),
+        (["--sample-status", "200-100=1%"], "not a share by status"),
+        (["--sample-key", "a b"], "not a header's name"),
+        (["--redact", "ssn"], "write TARGET:NAME=LEFT"),
+        (["--redact", "column:age=hash"], "--redact-key-file"),
+        (["--compat", "seldon"], "invalid choice"),
+        (["--processes", "65"], "1 to 64"),
+        (["--settings-file", "/nowhere/wayside.yaml"], "no such file"),
+        (["--component-port", "0"], "is not a port"),
         (["--log-mode", "some"], "invalid choice"),
         (["--metadata-annotations", "team"], "'team' is not key=value"),
         (["--workers", "0"], "--workers"),
@@ -122,11 +134,6 @@ async def test_kafka_takes_every_send_timeout_that_we_take(timeout: str) -> None
 
 def test_a_service_named_like_us_changes_nothing() -> None:
     assert cli.parse([], {"WAYSIDE_LOGGER_PORT": "tcp://10.0.0.1:80"}).listen.port == 9081
-
-
-def test_a_marshaller_beside_an_http_log_url_has_nothing_to_do() -> None:
-    argv = ["--log-marshaller-url", "http://m", "--log-url", "http://b/"]
-    assert cli.parse(argv, {}).delivery.url == "http://b/"
 
 
 def test_a_bad_readiness_probe_is_an_error_at_start(capsys: pytest.CaptureFixture[str]) -> None:
@@ -174,6 +181,42 @@ async def test_sigterm_flushes_the_queue_and_ends_with_0() -> None:
     finally:
         process.kill()
         process.communicate()
+        await client.close()
+        await model.stop()
+        await events.stop()
+
+
+@pytest.mark.parametrize(
+    ("annotation", "words"),
+    [
+        ("sampel=1%", "'sampel' is no setting"),
+        ("redact=ssn", "write TARGET:NAME=LEFT"),
+        ("spool=/proc/no-folder", "the spool /proc/no-folder cannot be used"),  # known only when it starts
+    ],
+)
+async def test_a_services_mistake_leaves_it_serving_without_capture(annotation: str, words: str) -> None:
+    sink = EventSink()
+    sink.free.set()
+    model, events = HttpServer(echo, HOST, 0), HttpServer(sink.answer, HOST, 0)
+    await model.start()
+    await events.start()
+    port, admin = free_port(), free_port()
+    flags = f"--log-url http://{HOST}:{events.port}/ --port {port} --admin-port {admin} --component-port {model.port}"
+    flags += f" --quiet-period 0 --metadata-annotations logger.wayside.dev/{annotation}"
+    process = subprocess.Popen([sys.executable, "-m", "wayside.logger", *flags.split()], stderr=subprocess.PIPE)
+    client = HttpClient()
+    try:
+        await wait_ready(client, Url.parse(f"http://{HOST}:{admin}/readyz"))
+        answer = await client.send(b"POST", Url.parse(f"http://{HOST}:{port}/"), [], b"{}", timeout_s=5)
+        assert answer.status == 200
+        process.send_signal(signal.SIGTERM)
+        _, said = await asyncio.to_thread(process.communicate, None, 20)
+        assert process.returncode == 0
+        assert words in said.decode()
+        assert "none is captured until this is mended" in said.decode()
+        assert sink.events == []
+    finally:
+        process.kill()
         await client.close()
         await model.stop()
         await events.stop()

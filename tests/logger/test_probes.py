@@ -7,7 +7,7 @@ import pytest
 from logger_stage import Stage, before, staged
 
 from wayside.eventing.errors import ConfigurationError
-from wayside.logger.probes import ProbeTarget
+from wayside.logger.proxy.probes import ProbeTarget
 from wayside.logger.settings import Upstream
 
 KUBE = (b"user-agent", b"kube-probe/1.31")

@@ -14,9 +14,10 @@ from wayside.eventing.errors import ConfigurationError, MalformedEvent
 from wayside.eventing.event import CloudEvent
 from wayside.eventing.storage.entry import Entry, KeptEntry
 from wayside.eventing.storage.journal import Journal, look_at
-from wayside.logger import cli, spool_entry
+from wayside.logger import cli
+from wayside.logger.emit import spool_entry
+from wayside.logger.emit.spool import FILE_NAME, Spool
 from wayside.logger.settings import SpoolSettings, SpoolWhenFull
-from wayside.logger.spool import FILE_NAME, Spool
 
 _CONTEXT = ("id", "source", "type", "time", "subject", "specversion", "data", "dataschema", "datacontenttype")
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))
@@ -56,14 +57,14 @@ async def test_what_waits_while_the_sink_is_away_is_on_disk_and_is_sent_when_it_
     sink = Switch(is_away=True)
     async with spooling(sink, tmp_path) as stage:
         for number in range(200):
-            stage.emitter.offer(an_event(number))
+            stage.offer(an_event(number))
         await stage.until(lambda: stage.spool.waiting == 200)
         assert look_at(tmp_path / FILE_NAME).cursors[0].waiting_entries == 200
-        assert stage.total("spool_oldest_seconds") >= 0
+        assert stage.spool.oldest_age_s >= 0
         sink.is_away = False
         await stage.until(lambda: len(sink.ids) == 200 and not stage.spool.waiting)
-        assert stage.total("spool_sent_events_total") == stage.total("spool_appended_events_total") == 200
-        assert stage.total("events_sent_total") == 200
+        assert stage.spool.counts.sent == stage.spool.counts.appended == 200
+        assert stage.sent == 200
     assert look_at(tmp_path / FILE_NAME).cursors[0].waiting_entries == 0
 
 
@@ -72,9 +73,9 @@ async def test_what_memory_has_no_room_for_is_spooled_while_the_sink_is_slow(tmp
     sink.gate.clear()
     async with spooling(sink, tmp_path, queue_bytes=20_000) as stage:
         for number in range(50):
-            stage.emitter.offer(an_event(number))
+            stage.offer(an_event(number))
         await stage.until(lambda: stage.spool.counts.appended > 30)
-        assert stage.total("events_dropped_total") == 0
+        assert stage.dropped() == 0
         sink.gate.set()
         await stage.until(lambda: len(sink.ids) == 50)
     assert len(sink.events) == 50
@@ -84,7 +85,7 @@ async def test_one_sender_keeps_the_order_of_what_is_spooled(tmp_path: Path) -> 
     sink = Switch(is_away=True)
     async with spooling(sink, tmp_path, workers=1) as stage:
         for number in range(100):
-            stage.emitter.offer(an_event(number))
+            stage.offer(an_event(number))
         await stage.until(lambda: stage.spool.waiting == 100)
         order = [event.id for event in await spooled(tmp_path)]
         sink.is_away = False
@@ -99,13 +100,13 @@ async def test_a_stop_spools_what_is_in_memory_and_the_next_logger_sends_it(
     hanging.gate.clear()
     async with spooling(hanging, tmp_path, grace_s=0.2) as stage:
         for number in range(100):
-            stage.emitter.offer(an_event(number))
-    assert stage.total("events_dropped_total") == 0
+            stage.offer(an_event(number))
+    assert stage.dropped() == 0
     assert stage.spool.waiting == 100
     assert "stopped with 100 events in the spool, for the next logger to send, and 0 unsent" in caplog.text
     sink = Switch()
     async with spooling(sink, tmp_path) as stage:
-        assert stage.total("spool_found_events_total") == 100
+        assert stage.spool.counts.found == 100
         await stage.until(lambda: not stage.spool.waiting)
     assert sink.ids == set(range(100))
     assert {event.id: event.data for event in sink.events} == {str(n): an_event(n).data for n in range(100)}
@@ -115,7 +116,7 @@ async def test_a_stop_sends_what_is_spooled_as_long_as_the_grace_lasts(tmp_path:
     sink = Switch(is_away=True)
     async with spooling(sink, tmp_path, grace_s=20) as stage:
         for number in range(100):
-            stage.emitter.offer(an_event(number))
+            stage.offer(an_event(number))
         await stage.until(lambda: stage.spool.waiting == 100)
         sink.is_away = False
     assert sink.ids == set(range(100))
@@ -127,7 +128,7 @@ async def test_a_refusal_from_the_spool_is_counted_and_acknowledged(tmp_path: Pa
     sink.refuses = {"1", "3"}
     async with spooling(sink, tmp_path) as stage:
         for number in range(5):
-            stage.emitter.offer(an_event(number))
+            stage.offer(an_event(number))
         await stage.until(lambda: stage.spool.waiting == 5)
         sink.is_away = False
         await stage.until(lambda: not stage.spool.waiting)
@@ -141,10 +142,10 @@ async def test_a_refusal_from_the_spool_is_counted_and_acknowledged(tmp_path: Pa
 async def test_a_spool_at_its_limit_drops_by_its_policy(tmp_path: Path, when_full: SpoolWhenFull, kept: str) -> None:
     sink = Switch(is_away=True)
     async with spooling(sink, tmp_path, 100_000, when_full, queue_bytes=10_000) as stage:
-        stage.emitter.offer(an_event(0, 1000))
+        stage.offer(an_event(0, 1000))
         await stage.until(lambda: stage.spool.waiting == 1)
         for number in range(1, 300):
-            stage.emitter.offer(an_event(number, 1000))
+            stage.offer(an_event(number, 1000))
             await asyncio.sleep(0)
         await stage.until(lambda: not stage.spool.handed)
         await stage.spool.tally()

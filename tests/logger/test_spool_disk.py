@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from spool_stage import Switch, an_event, spooling
 
-from wayside.logger.spool import FILE_NAME
+from wayside.logger.emit.spool import FILE_NAME
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="mounting a disk needs root")
 
@@ -38,7 +38,7 @@ async def test_a_disk_without_room_costs_what_memory_cannot_hold_and_no_more(
     async with spooling(sink, small_disk, queue_bytes=100_000) as stage:
         ballast.write_bytes(bytes(6_000_000))
         for number in range(600):
-            stage.emitter.offer(an_event(number, 5000))
+            stage.offer(an_event(number, 5000))
             await asyncio.sleep(0)
         await stage.until(lambda: stage.dropped("spool_failed") > 0 and not stage.spool.handed)
         assert caplog.text.count("cannot be spooled") == 1
@@ -55,12 +55,12 @@ async def test_a_disk_that_is_full_at_the_start_stops_no_logger(
 ) -> None:
     caplog.set_level("INFO")
     async with spooling(Switch(is_away=True), small_disk) as stage:
-        stage.emitter.offer(an_event(0, 2000))
+        stage.offer(an_event(0, 2000))
         await stage.until(lambda: stage.spool.waiting == 1)
     sink, ballast = Switch(), small_disk / "ballast"
     fill(ballast)
     async with spooling(sink, small_disk) as stage:
-        stage.emitter.offer(an_event(1, 2000))
+        stage.offer(an_event(1, 2000))
         await stage.until(lambda: 1 in sink.ids)
         assert "cannot be spooled" in caplog.text
         ballast.unlink()
@@ -81,12 +81,12 @@ async def test_a_file_that_is_damaged_while_it_is_used_is_opened_anew(
     sink = Switch(is_away=True)
     async with spooling(sink, tmp_path) as stage:
         for number in range(300):
-            stage.emitter.offer(an_event(number, 2000))
+            stage.offer(an_event(number, 2000))
         await stage.until(lambda: stage.spool.waiting == 300)
         overwrite(tmp_path / f"{FILE_NAME}-wal")
         sink.is_away = False
         await stage.until(lambda: not stage.spool.waiting and stage.dropped("spool_damaged") > 0)
-        stage.emitter.offer(an_event(1000))
+        stage.offer(an_event(1000))
         await stage.until(lambda: 1000 in sink.ids)
     lost = stage.dropped("spool_damaged")
     assert len(sink.ids - {1000}) >= 300 - lost
@@ -105,7 +105,7 @@ async def test_entries_whose_checksum_fails_are_counted_and_the_others_are_sent(
     sink = Switch(is_away=True)
     async with spooling(sink, tmp_path) as stage:
         for number in range(20):
-            stage.emitter.offer(an_event(number))
+            stage.offer(an_event(number))
         await stage.until(lambda: stage.spool.waiting == 20)
         with closing(sqlite3.connect(tmp_path / FILE_NAME, isolation_level=None)) as connection:
             connection.execute("UPDATE journal_entry SET data = x'00' WHERE position IN (3, 4, 20)")

@@ -14,7 +14,7 @@ from spool_stage import LoggerProcess, free_port, spooled
 from wayside.eventing.http.client import HttpClient
 from wayside.eventing.http.server import HttpServer
 from wayside.eventing.vocabulary import REQUEST_ID
-from wayside.logger.spool import FILE_NAME
+from wayside.logger.emit.spool import FILE_NAME
 
 
 @dataclass

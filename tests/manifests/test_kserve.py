@@ -1,14 +1,17 @@
 """What KServe and a sidecar make of the logger's image: the patch of its ConfigMap, the injector's flags, the stop."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 from cluster_stacks import KSERVE, placed_in, stack
 from image_files import image_of
-from manifest_files import MANIFESTS, load, of_kind
+from manifest_files import MANIFESTS, Document, load, of_kind
 
 from wayside.logger import cli
+from wayside.logger.config.configuration import configuration_of
+from wayside.logger.config.options import KSERVE_AGENT, SETTINGS_FILE
 
 AGENT = MANIFESTS / "kserve" / "agent-image.yaml"
 
@@ -38,6 +41,44 @@ def test_the_patch_has_the_keys_that_kserve_reads_and_room_for_what_the_logger_h
     settings = cli.parse([], {})
     held = settings.delivery.queue_bytes + settings.capture.total_bytes
     assert held * 2 < int(agent["memoryLimit"].removesuffix("Mi")) << 20
+
+
+def joined_annotations(service: Document) -> str:
+    """`--metadata-annotations` as the injector writes it: the pod has the InferenceService's annotations."""
+    annotations = service["metadata"]["annotations"]
+    return ",".join(
+        f"{name}={annotations[name]}" for name in service["spec"]["predictor"]["logger"]["metadataAnnotations"]
+    )
+
+
+def test_the_annotations_of_the_sample_are_settings() -> None:
+    (service,) = load(MANIFESTS / "kserve" / "inference-service.yaml")
+    listed = service["spec"]["predictor"]["logger"]["metadataAnnotations"]
+    assert set(listed) == set(service["metadata"]["annotations"])
+    argv = [*injected("http://b/"), "--metadata-annotations", joined_annotations(service)]
+    found = configuration_of(argv, {})
+    assert found.faults == ()
+    assert found.settings.identity.annotations == {"team": "vision"}
+    assert [rule.share for rule in found.settings.capture.sampling.by_status] == [1.0, 0.1]
+    assert found.settings.capture.body_bytes == 1 << 20
+    assert len(found.settings.side_work.rules) == 2
+
+
+def test_the_file_of_the_sample_is_settings(tmp_path: Path) -> None:
+    (config_map,) = load(MANIFESTS / "kserve" / "namespace-settings.yaml")
+    for name, text in config_map["data"].items():
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    found = configuration_of([*injected("http://b/"), "--settings-file", str(tmp_path / SETTINGS_FILE)], {})
+    assert found.faults == ()
+    assert found.settings.capture.sampling.share == 0.2
+    assert found.settings.delivery.queue_bytes == 32 << 20
+    assert found.settings.grace_s == 20
+    assert len(found.settings.side_work.rules) == 2
+
+
+def test_the_image_carries_kserves_agent_of_a_version_where_it_is_looked_for() -> None:
+    (copy,) = [text for text in image_of("wayside-logger:0.1.0").last_stage("COPY") if "kserve" in text]
+    assert re.fullmatch(rf"--from=kserve/agent:v\d+\.\d+\.\d+ /ko-app/agent {KSERVE_AGENT}", copy)
 
 
 def test_a_sidecar_ends_before_kubernetes_ends_it(tmp_path: Path) -> None:

@@ -1,7 +1,8 @@
 """The HTTP face of a detector: `POST /` takes one CloudEvent and answers it. FastAPI.
 
 Invariant: every request is answered and counted once. What is not the client's event is a 4xx with a reason; an event
-of a type that no detector scores is acknowledged with 202 and no body, so that a Trigger without a filter never loops.
+that no detector scores (another type, a cut body, an error's text) is acknowledged with 202 and no body, so that a
+Trigger without a filter never loops.
 """
 
 import logging
@@ -16,6 +17,7 @@ from wayside.detectors.metrics import DetectorMetrics
 from wayside.eventing.errors import MalformedEvent, QueueFull
 from wayside.eventing.event import CloudEvent
 from wayside.eventing.http_binding import decode, encode_binary
+from wayside.eventing.vocabulary import is_prediction_or_input
 
 log = logging.getLogger("wayside.detectors")
 _RETRY_AFTER_S = "1"
@@ -86,7 +88,7 @@ class Ingress:
 
     async def _answer(self, request: Request) -> Response:
         event = decode(request.headers.raw, await self._read(request))
-        if event.type not in self._types:
+        if event.type not in self._types or not is_prediction_or_input(event):
             self._metrics.events.labels("ignored").inc()
             return Response(status_code=202)
         answer = await self._judge(event)

@@ -18,7 +18,7 @@ _EXECUTOR = "seldon-core executor/logger"
 _KNATIVE = "knative/eventing"
 _OURS = "Wayside"
 _LOGGERS = "KServe's agent; Wayside's logger"
-_NEXT_LOGGER = "Wayside's logger, from its next version"
+_LOGGER = "Wayside's logger"
 _JUDGES = "Wayside's detectors"
 _NOBODY = "nobody here: carried as it is"
 
@@ -156,7 +156,7 @@ EXTENSIONS = (
     ),
     _extension(words.MODEL_ID, "the node of the graph that answered", _EXECUTOR, "Seldon's executor", "pairs"),
     _extension("protocol", "the model's protocol: seldon, tensorflow, v2", _EXECUTOR, "Seldon's executor", _NOBODY),
-    _extension(words.CLIENT_EVENT_ID, "the client's own `Ce-Id`", _OURS, "Wayside's logger", "sinks"),
+    _extension(words.CLIENT_EVENT_ID, "the client's own `Ce-Id`", _OURS, _LOGGER, "sinks"),
     _extension(
         words.REQUEST_TIME, "event time: when the request came", _OURS, "Wayside's logger; detectors", "everyone"
     ),
@@ -175,31 +175,43 @@ EXTENSIONS = (
         words.INFERENCE_HEADER_LENGTH,
         "bytes of JSON before V2's binary tensors: `Inference-Header-Content-Length`",
         _OURS,
-        "Wayside's logger",
+        _LOGGER,
         "payloads",
     ),
-    _extension(words.CONTENT_ENCODING, "how the data is compressed", _OURS, "Wayside's logger", "payloads"),
+    _extension(words.CONTENT_ENCODING, "how the data is compressed", _OURS, _LOGGER, "payloads"),
     _extension(words.UPGRADED_FROM, "the CloudEvents version that an event came in", _OURS, "every codec", "people"),
-    _extension("revision", "the revision that answered", _OURS, _NEXT_LOGGER, _NOBODY),
-    _extension("statuscode", "the answer's HTTP status", _OURS, _NEXT_LOGGER, _NOBODY),
-    _extension("method", "the request's HTTP method", _OURS, _NEXT_LOGGER, _NOBODY),
+    _extension(words.REVISION, "the revision that answered", _OURS, _LOGGER, _NOBODY),
     _extension(
-        "path",
-        "the request's path",
+        words.STATUS_CODE, "the answer's HTTP status; no event of KServe's agent has it: 200", _OURS, _LOGGER, _JUDGES
+    ),
+    _extension(words.GRPC_STATUS, "the answer's `grpc-status`", _OURS, _LOGGER, _JUDGES),
+    _extension(words.METHOD, "the request's HTTP method", _OURS, _LOGGER, _NOBODY),
+    _extension(
+        words.PATH,
+        "the request's path, without its query",
         "seldon-core executor/api/rest",
-        f"Seldon's executor; {_NEXT_LOGGER}",
+        f"Seldon's executor; {_LOGGER}",
         _NOBODY,
     ),
-    _extension("latencyms", "milliseconds from request to answer", _OURS, _NEXT_LOGGER, _NOBODY),
-    _extension("truncated", "`true`: the data is the beginning of a longer body", _OURS, _NEXT_LOGGER, _NOBODY),
-    _extension("samplerate", "the share of traffic that was captured", _OURS, _NEXT_LOGGER, _NOBODY),
+    _extension(words.LATENCY_MS, "milliseconds from request to the answer's last byte", _OURS, _LOGGER, _NOBODY),
+    _extension(words.FIRST_BYTE_MS, "milliseconds from request to the answer's head", _OURS, _LOGGER, _NOBODY),
     _extension(
-        "traceparent",
-        "W3C trace context",
+        words.TRUNCATED, "`true`: the data is the beginning of a longer or unfinished body", _OURS, _LOGGER, _JUDGES
+    ),
+    _extension(
+        words.REDACTION,
+        "`applied`: looked at by redaction rules; `withheld`: the data could not be, and is not there",
+        *(_OURS, _LOGGER, _JUDGES),
+    ),
+    _extension(words.SAMPLE_RATE, "the share of requests that was captured, 0 to 1", _OURS, _LOGGER, _NOBODY),
+    _extension(
+        words.TRACE_PARENT,
+        "W3C trace context: the request's own",
         "CloudEvents distributed tracing",
-        f"Knative; {_NEXT_LOGGER}",
+        f"Knative; {_LOGGER}",
         _NOBODY,
     ),
+    _extension(words.TRACE_STATE, "the same", "CloudEvents distributed tracing", f"Knative; {_LOGGER}", _NOBODY),
     _extension(
         words.PARTITION_KEY, "what keeps events on one partition", "CloudEvents partitioning", "senders", "Kafka sink"
     ),

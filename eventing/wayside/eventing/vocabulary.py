@@ -59,7 +59,22 @@ ARTIFACT_DIGEST = "artifactdigest"
 PAYLOAD_PROTOCOL = "payloadprotocol"
 INFERENCE_HEADER_LENGTH = "inferenceheaderlength"
 CONTENT_ENCODING = "contentencoding"
+REVISION = "revision"
+METHOD = "method"
+PATH = "path"
+STATUS_CODE = "statuscode"
+GRPC_STATUS = "grpcstatus"
+LATENCY_MS = "latencyms"
+FIRST_BYTE_MS = "firstbytems"
+TRUNCATED = "truncated"
+SAMPLE_RATE = "samplerate"
+REDACTION = "redaction"
+REDACTION_STATES = ("applied", "withheld")
 UPGRADED_FROM = "upgradedfrom"
+
+# CloudEvents' extension for distributed tracing: W3C trace context.
+TRACE_PARENT = "traceparent"
+TRACE_STATE = "tracestate"
 
 # Knative Eventing.
 TTL = "knativebrokerttl"
@@ -98,6 +113,13 @@ class ServiceKey:
         """
         parts = (self.namespace, self.service, self.component, self.endpoint)
         return "/".join(part.replace("%", "%25").replace("/", "%2F") for part in parts)
+
+
+def is_prediction_or_input(event: CloudEvent) -> bool:
+    """Whether a request's or a response's data is what a model took or gave: whole, there, and no error's text."""
+    said = event.extensions.get
+    is_error = not said(STATUS_CODE, "200").startswith("2") or said(GRPC_STATUS, "0") != "0"
+    return not is_error and said(TRUNCATED) != "true" and said(REDACTION) != REDACTION_STATES[1]
 
 
 def request_time(event: CloudEvent) -> str:

@@ -22,6 +22,13 @@ class LogMode(StrEnum):
     RESPONSE = "response"
 
 
+class Oversize(StrEnum):
+    """What becomes of a body over the limit: the event carries its beginning, marked so, or there is no event."""
+
+    TRUNCATE = "truncate"
+    SKIP = "skip"
+
+
 @dataclass(frozen=True, slots=True)
 class Listen:
     """Where clients connect, and where health and metrics are served."""
@@ -44,22 +51,97 @@ class Upstream:
 
 
 @dataclass(frozen=True, slots=True)
+class StatusShare:
+    """The share of requests kept among those answered with a status from `first` to `last`, both included."""
+
+    first: int
+    last: int
+    share: float
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """Which requests are captured at all.
+
+    `share` (0 to 1) of all of them, or at most `per_second`, or by the answer's status, where the first of `by_status`
+    that names it counts and `share` is for the rest. Where `key` names a header, requests that agree in it are all in
+    or all out; else the key is `X-Request-Id`, or the minted id.
+    """
+
+    share: float = 1.0
+    per_second: float | None = None
+    by_status: tuple[StatusShare, ...] = ()
+    key: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Capture:
-    """What is copied on the side. `body_bytes` bounds one body, `total_bytes` all that are being copied at one time."""
+    """What is copied on the side.
+
+    `body_bytes` bounds one body, `total_bytes` all that are being copied at one time. `metadata_headers` are names of
+    request headers that travel with events, in lower case, or as written with `kserve_compatible`: events then are
+    what KServe's agent makes of the same traffic, mistakes included (docs/logger.md lists them).
+    """
 
     mode: LogMode = LogMode.ALL
     body_bytes: int = 10 << 20
+    oversize: Oversize = Oversize.TRUNCATE
     total_bytes: int = 128 << 20
     metadata_headers: frozenset[str] = frozenset()
+    sampling: Sampling = Sampling()
+    kserve_compatible: bool = False
+
+
+class Target(StrEnum):
+    """Where a redaction rule looks: RFC 6901's pointer into JSON (`*` is any element), a column of a V1 or V2 payload
+    by its name, or a header."""
+
+    POINTER = "pointer"
+    COLUMN = "column"
+    HEADER = "header"
+
+
+class Redacted(StrEnum):
+    """What is left of a redacted value: nothing, `***`, or its keyed hash."""
+
+    DROP = "drop"
+    MASK = "mask"
+    HASH = "hash"
+
+
+@dataclass(frozen=True, slots=True)
+class RedactionRule:
+    """What `name` finds is replaced as `left` says."""
+
+    target: Target
+    name: str
+    left: Redacted
+
+
+@dataclass(frozen=True, slots=True)
+class SideWork:
+    """What is done to events in a second process, which is started only where there is something to do.
+
+    `hash_key_file` holds the key of keyed hashes. `in_hand_bytes` bounds what is on its way through that process.
+    """
+
+    rules: tuple[RedactionRule, ...] = ()
+    hash_key_file: Path | None = None
+    compress: bool = False
+    in_hand_bytes: int = 64 << 20
+
+    def __bool__(self) -> bool:
+        return bool(self.rules) or self.compress
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What every event says of where it comes from."""
+    """What every event says of where it comes from. `revision` may be empty."""
 
     source: str
     service: ServiceKey
     annotations: Mapping[str, str] = field(default_factory=dict)
+    revision: str = ""
 
 
 class SpoolWhenFull(StrEnum):
@@ -79,6 +161,36 @@ class SpoolSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class Batching:
+    """How many events go in one message or file, and how long the first of them waits for the others."""
+
+    events: int = 1
+    interval_s: float = 0.0
+
+
+class StoreFormat(StrEnum):
+    """What a batch of events is written as."""
+
+    JSON = "json"
+    CSV = "csv"
+    PARQUET = "parquet"
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """Files instead of messages, as KServe's agent writes them: where below the log url, and in what format.
+
+    Where `marshaller_url` is set, that service makes the files' bytes. With `kserve_compatible` files hold what
+    KServe's agent writes and nothing more, under its very names (docs/log-store.md).
+    """
+
+    path: str
+    format: StoreFormat = StoreFormat.JSON
+    marshaller_url: str = ""
+    kserve_compatible: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Delivery:
     """Where events go; an empty `url` turns capture off. Queue bounds are what an outage may last before drops;
     `queue_bytes` bounds what is in flight too. What has no room there waits in the spool, where there is one.
@@ -95,6 +207,9 @@ class Delivery:
     tls_skip_verify: bool = False
     kafka_config: Path | None = None
     spool: SpoolSettings | None = None
+    batching: Batching = Batching()
+    store: Store | None = None
+    raw_values: bool = False  # attribute values as they are, not percent-encoded: as KServe's agent writes them
 
     @property
     def in_flight(self) -> int:
@@ -105,7 +220,7 @@ class Delivery:
 @dataclass(frozen=True, slots=True)
 class LoggerSettings:
     """All of them. `grace_s` is how long SIGTERM may take, and `quiet_s` the part of it in which connections are still
-    taken; `readiness_probe` is Kubernetes' JSON, or empty.
+    taken; `readiness_probe` is Kubernetes' JSON, or empty. `processes` share the port.
     """
 
     listen: Listen
@@ -113,6 +228,8 @@ class LoggerSettings:
     capture: Capture
     identity: Identity
     delivery: Delivery
+    side_work: SideWork = SideWork()
+    processes: int = 1
     grace_s: float = 25.0
     quiet_s: float = 0.0
     readiness_probe: str = ""

@@ -7,6 +7,7 @@ JSON. A row's document holds that row alone, never the batch it came in.
 import base64
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -15,7 +16,7 @@ from wayside.eventing.event import CloudEvent
 from wayside.eventing.payloads.decode import decode
 from wayside.eventing.payloads.messages import message_of
 from wayside.eventing.payloads.payload import Limits, Payload
-from wayside.eventing.vocabulary import CLIENT_EVENT_ID, REQUEST_ID, ServiceKey
+from wayside.eventing.vocabulary import CLIENT_EVENT_ID, LATENCY_MS, REQUEST_ID, STATUS_CODE, TRUNCATED, ServiceKey
 
 SERVING_ENGINE = "inferenceservice"
 Document = dict[str, Any]
@@ -104,7 +105,19 @@ def _side(event: CloudEvent, names: Sequence[str], value: Any) -> Document:
     if names:
         side["names"] = list(names)
     side["ce-time"], side["ce-source"], side["ce-id"] = event.time, event.source, event.id
-    return side
+    return side | _outcome(event.extensions)
+
+
+def _outcome(said: Mapping[str, str]) -> Document:
+    """How the inference went, as far as the logger says: without it an error's text could pass for a prediction."""
+    outcome: Document = {}
+    if re.fullmatch(r"[1-5]\d\d", said.get(STATUS_CODE, ""), re.ASCII):
+        outcome[STATUS_CODE] = int(said[STATUS_CODE])
+    if re.fullmatch(r"\d{1,12}(\.\d{1,6})?", said.get(LATENCY_MS, ""), re.ASCII):
+        outcome[LATENCY_MS] = float(said[LATENCY_MS])
+    if said.get(TRUNCATED) == "true":
+        outcome[TRUNCATED] = True
+    return outcome
 
 
 def _elements(names: Sequence[str], value: Any) -> Mapping[str, Any] | None:

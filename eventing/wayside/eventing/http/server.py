@@ -94,10 +94,16 @@ class HttpServer:
             await asyncio.wait(ends, timeout=timeout_s)
 
 
-async def listen(factory: Callable[[], asyncio.Protocol], host: str, port: int) -> asyncio.Server:
-    """Bind a Protocol factory to an address. Raises `ConfigurationError` that names the address and the reason."""
+async def listen(
+    factory: Callable[[], asyncio.Protocol], host: str, port: int, *, reuse_port: bool = False
+) -> asyncio.Server:
+    """Bind a Protocol factory to an address; with `reuse_port`, beside other processes that do.
+
+    Raises `ConfigurationError` that names the address and the reason.
+    """
+    shared = True if reuse_port else None
     try:
-        return await asyncio.get_running_loop().create_server(factory, host, port, backlog=1024)
+        return await asyncio.get_running_loop().create_server(factory, host, port, backlog=1024, reuse_port=shared)
     except (OSError, UnicodeError, OverflowError) as exc:
         raise ConfigurationError(f"cannot listen on {host}:{port}: {getattr(exc, 'strerror', None) or exc}") from exc
 

@@ -12,7 +12,7 @@ from wayside.sinks.merging import BOOKKEEPING
 
 Mappings = Mapping[str, Any]
 _PRIORITY = 300
-_VERSION = 2
+_VERSION = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +57,9 @@ _SIDE = {
         "dataType": _KEYWORD,
         "ce-time": _DATE,
         **dict.fromkeys(("ce-source", "ce-id"), _KEYWORD),
+        "statuscode": _LONG,
+        "latencyms": _DOUBLE,
+        "truncated": {"type": "boolean"},
     },
 }
 # `feedback_sides` lets numbers through alone as a reward: an object would fail the document; the truth may be anything

@@ -1,0 +1,391 @@
+"""Sends captured events to the log url: a bounded queue, a few posts at once, retries for as long as there is room.
+
+Invariant: `offer` never waits. Every event that was offered is sent, or dropped under a reason that is counted, or is
+still on its way, in memory or in the spool; an event is tried again until it is accepted, refused for good, or the
+logger's time to stop is over, at which the spool keeps it for the next logger.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from dataclasses import dataclass
+from functools import partial
+from time import perf_counter
+
+from wayside.eventing.backoff import Backoff
+from wayside.eventing.errors import WaysideError
+from wayside.eventing.event import CloudEvent
+from wayside.eventing.outage import OutageNotice, is_told
+from wayside.eventing.sink import EventRefused, Sink, SinkUnavailable
+from wayside.logger.counts import LoggerCounts
+from wayside.logger.emit.batch_sink import BatchSink
+from wayside.logger.emit.outbox import Outbox
+from wayside.logger.emit.parcel import Parcel, kind_of, size_of
+from wayside.logger.emit.sender import Sender, SinkBusy, sender_over
+from wayside.logger.emit.spool import Spool
+from wayside.logger.emit.spool_feed import SpoolFeed
+from wayside.logger.settings import Delivery
+
+log = logging.getLogger("wayside.logger")
+_BACKOFF = Backoff()
+_SPOOLING_S = 5.0  # the part of the grace, half of it at most, in which the spool takes what was not sent
+_SHIPMENTS_A_TURN = 32  # then whatever else the loop has to do comes first
+
+
+@dataclass(slots=True, eq=False)
+class _Shipment:
+    """The parcels of one message, which are sent, or tried again, together."""
+
+    parcels: list[Parcel]
+    failures: int = 0
+    posted_s: float = 0.0
+    retry: asyncio.TimerHandle | None = None
+
+
+class Emitter:
+    """Sends what it is offered over a sink or sender, which is its own to start and stop. `stop` flushes until its
+    deadline.
+
+    What waits and what is in flight together hold at most the delivery's `queue_bytes`. With a `spool`, which is the
+    emitter's to start and stop, events that memory has no room for wait there, and all events while the sink is away.
+    """
+
+    def __init__(
+        self, sink: Sink | BatchSink | Sender, delivery: Delivery, counts: LoggerCounts, spool: Spool | None = None
+    ) -> None:
+        self.counts = counts
+        self.spool = spool
+        self.is_away = False
+        self.retry_after_s: float | None = None
+        self.changed = asyncio.Event()
+        self._sender = sender_over(sink, delivery)
+        self._waits_for_more = self._sender.batches.interval_s > 0
+        self.queue = Outbox(delivery.queue_events, delivery.queue_bytes, self._sender.batches)
+        self._apart: deque[Parcel] = deque()  # of messages that were refused as a whole: each is tried alone
+        self._on_way: dict[_Shipment, None] = {}  # in the order in which they were posted
+        self._free_posts = 0
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._wake: asyncio.Handle | None = None
+        self._due: asyncio.TimerHandle | None = None
+        self._feed: asyncio.Task[None] | None = None
+        self._refused = self._given_up = self._held = 0
+        self._outage = OutageNotice(log, "events wait in memory" if spool is None else "events wait in the spool")
+
+    @property
+    def in_memory(self) -> int:
+        """Events in memory and nowhere else: they wait, are being sent, or are on their way to the spool."""
+        return self._held + (self.spool.handed if self.spool is not None else 0)
+
+    async def start(self) -> None:
+        """Raises `ConfigurationError` for a spool or a sink that cannot be used."""
+        if self.spool is not None:
+            await self.spool.start(self)
+        await self._sender.start()
+        self._loop = asyncio.get_running_loop()
+        self._free_posts = self._sender.limit_posts
+        if self.spool is not None:
+            self._feed = asyncio.create_task(SpoolFeed(self, self.spool).run())
+        self._dispatch()
+
+    async def stop(self, grace_s: float = 0.0) -> None:
+        """Take no more events, send what waits for at most `grace_s` seconds; what is left is spooled or dropped.
+
+        May be called twice, and before `start`.
+        """
+        deadline_s = asyncio.get_running_loop().time() + grace_s
+        was_running = self._loop is not None
+        if was_running:
+            await self._flush(grace_s)
+        self.queue.is_closed = True
+        self._given_up = 0
+        self._loop = None
+        self._sleep()
+        if self._feed is not None:
+            self._feed.cancel()
+            await asyncio.gather(self._feed, return_exceptions=True)
+        await self._put_away_rest(deadline_s)
+        if was_running or self._given_up:
+            self._tell_end()
+        await self._sender.stop()
+
+    async def _flush(self, grace_s: float) -> None:
+        """Send until nothing is left in memory or in the spool, or the time is over."""
+        self.queue.hurries = True
+        self.queue.is_closed = self.spool is None
+        self._dispatch()
+        try:
+            async with asyncio.timeout(grace_s - (min(_SPOOLING_S, grace_s / 2) if self.spool is not None else 0.0)):
+                while self.in_memory or (self.spool is not None and self.spool.waiting):
+                    self.changed.clear()
+                    await self.changed.wait()
+        except TimeoutError:
+            return
+
+    # into memory, or into the spool
+
+    def offer(self, event: CloudEvent) -> None:
+        """Queue an event, or spool it, or drop and count it where there is no room."""
+        size_bytes = size_of(event)
+        spool = self.spool
+        if self.is_away and spool is not None and spool.offer(event, size_bytes) is None:
+            return
+        if self._hold(event, size_bytes):
+            return
+        reason = spool.offer(event, size_bytes) if spool is not None else "queue_full"
+        if reason is not None:
+            self.counts.drop(kind_of(event), reason)
+
+    def _hold(self, event: CloudEvent, size_bytes: int) -> bool:
+        taken = self.enqueue(Parcel(event, size_bytes))
+        self._held += taken
+        return taken
+
+    def enqueue(self, parcel: Parcel) -> bool:
+        """Take a parcel to be sent and settled; False where there is no room."""
+        loop = self._loop
+        if self._waits_for_more and loop is not None:
+            parcel.since_s = loop.time()
+        if not self.queue.offer(parcel):
+            return False
+        if self._wake is None and self._free_posts and loop is not None and self._is_due(loop):
+            self._wake = loop.call_soon(self._dispatch)  # later: who offers is serving a client
+        return True
+
+    def _is_due(self, loop: asyncio.AbstractEventLoop) -> bool:
+        """Whether there is a message to send now; if not, it will be looked at again in time."""
+        if not self._waits_for_more or not (wait_s := self.queue.wait_s(loop.time())):
+            return True
+        if self._due is None:
+            self._due = loop.call_later(wait_s, self._dispatch)
+        return False
+
+    def take_back(self, event: CloudEvent, reason: str) -> None:
+        """The spool could not keep it: as far as there is room it waits as it would without a spool."""
+        if not self._hold(event, size_of(event)):
+            self.counts.drop(kind_of(event), reason)
+            self._given_up += 1
+            self.changed.set()
+
+    def note_lost(self, count: int, reason: str) -> None:
+        """The spool lost events, whose kind it does not know any more."""
+        self.counts.drop("unknown", reason, count)
+        self.changed.set()
+
+    # out of memory
+
+    def _dispatch(self) -> None:
+        """Send as much as may be in flight, or as much as one turn of the loop should bear."""
+        if self._wake is not None or self._due is not None:
+            self._sleep()
+        loop = self._loop
+        if loop is None:
+            return
+        for _ in range(_SHIPMENTS_A_TURN):
+            if not (self._free_posts and (parcels := self._next(loop))):
+                return
+            shipment = _Shipment(parcels)
+            self._on_way[shipment] = None
+            self._free_posts -= 1
+            self._ship(shipment)
+        self._wake = loop.call_soon(self._dispatch)
+
+    def _sleep(self) -> None:
+        for handle in (self._wake, self._due):
+            if handle is not None:
+                handle.cancel()
+        self._wake = self._due = None
+
+    def _next(self, loop: asyncio.AbstractEventLoop) -> list[Parcel]:
+        """The parcels of the next message; none where nothing waits, or what waits is to wait for more."""
+        if self._apart:
+            return [self._apart.popleft()]
+        return self.queue.take() if len(self.queue) and self._is_due(loop) else []
+
+    def _ship(self, shipment: _Shipment) -> None:
+        """Post a shipment, unless the spool takes all of it."""
+        shipment.retry = None
+        if self.is_away and self._put_aside(shipment):
+            return
+        shipment.posted_s = perf_counter()
+        try:
+            self._sender.post([parcel.event for parcel in shipment.parcels], partial(self._note_report, shipment))
+        except Exception as exc:  # whatever one event does, the others are sent
+            self._fail(shipment, exc)
+
+    def _retry(self, shipment: _Shipment) -> None:
+        self._ship(shipment)
+        self._dispatch()  # where the spool took it, there is room for another
+
+    def _put_aside(self, shipment: _Shipment) -> bool:
+        """While the log url is away, leave to the spool what it takes of a shipment; True where that is all."""
+        spool = self.spool
+        if spool is None:
+            return False
+        shipment.parcels = [parcel for parcel in shipment.parcels if not self._leave_to(spool, parcel)]
+        if shipment.parcels:
+            return False
+        self._close(shipment)
+        return True
+
+    def _leave_to(self, spool: Spool, parcel: Parcel) -> bool:
+        if parcel.position is not None:
+            spool.reader.give_back(parcel.position)
+        elif spool.offer(parcel.event, parcel.size_bytes) is None:
+            self._held -= 1
+        else:
+            return False
+        self.queue.release(parcel.size_bytes)
+        return True
+
+    def _note_report(self, shipment: _Shipment, error: Exception | None) -> None:
+        """A sender's report; it comes too late where the shipment was put away at the end."""
+        if shipment not in self._on_way:
+            return
+        if error is None:
+            self._observe(shipment.posted_s)
+            for parcel in shipment.parcels:
+                self.queue.release(parcel.size_bytes)
+                self._settle_sent(parcel)
+            self._note_back()
+            self._close(shipment)
+        else:
+            if isinstance(error, EventRefused | SinkBusy):
+                self._observe(shipment.posted_s)
+            self._fail(shipment, error)
+        self._dispatch()
+
+    def _fail(self, shipment: _Shipment, error: Exception) -> None:
+        """Try a shipment again later, or its parcels one by one, or drop the one that it is."""
+        if isinstance(error, SinkUnavailable):
+            self._note_away(error)
+            if not self._put_aside(shipment):
+                self._retry_later(shipment, error.retry_after_s)
+            return
+        if len(shipment.parcels) > 1:
+            self.counts.attempts["refused"] += 1
+            self._apart.extend(shipment.parcels)
+        else:
+            self.queue.release(shipment.parcels[0].size_bytes)
+            self._settle_refused(shipment.parcels[0], error)
+        self._close(shipment)
+
+    def _retry_later(self, shipment: _Shipment, retry_after_s: float | None) -> None:
+        if self._loop is None:
+            return  # it is about to be put away with the rest
+        shipment.failures += 1
+        delay_s = _BACKOFF.delay_s(shipment.failures, retry_after_s)
+        shipment.retry = self._loop.call_later(delay_s, self._retry, shipment)
+
+    def _close(self, shipment: _Shipment) -> None:
+        self._on_way.pop(shipment, None)
+        self._free_posts += 1
+        self.changed.set()
+
+    # what became of it
+
+    def _observe(self, posted_s: float) -> None:
+        self.counts.send.observe(perf_counter() - posted_s)
+
+    def _settle_sent(self, parcel: Parcel) -> None:
+        self.counts.sent[kind_of(parcel.event)] += 1
+        if self.spool is not None:
+            self.spool.counts.sent += parcel.position is not None
+        self._let_go(parcel)
+
+    def _settle_refused(self, parcel: Parcel, error: Exception) -> None:
+        self.counts.drop(kind_of(parcel.event), "refused")
+        self._let_go(parcel)
+        if not isinstance(error, WaysideError):
+            log.error("an event could not be sent and is dropped", exc_info=error)
+            return
+        self.counts.attempts["refused"] += 1
+        self._refused += 1
+        if is_told(self._refused):
+            log.warning("%d events were refused and dropped, the last because %s", self._refused, error)
+
+    def _let_go(self, parcel: Parcel) -> None:
+        if parcel.position is None:
+            self._held -= 1
+        elif self.spool is not None:
+            self.spool.reader.settle(parcel.position)
+
+    def _note_away(self, error: SinkUnavailable) -> None:
+        self.counts.attempts["unavailable"] += 1
+        self.is_away, self.retry_after_s = True, error.retry_after_s
+        self._outage.note_away(error)
+
+    def _note_back(self) -> None:
+        self.counts.attempts["accepted"] += 1
+        if not self.is_away:
+            return
+        self.is_away = False
+        waiting = len(self.queue) if self.spool is None else self.in_memory + self.spool.waiting
+        self._outage.note_back(f"the log url takes events again; {waiting} wait")
+
+    async def attempt(self, parcel: Parcel) -> bool:
+        """Send a parcel of the spool's once and settle it; False where it is to be tried again."""
+        error = await self._post_alone(parcel.event)
+        if isinstance(error, SinkUnavailable):
+            self._note_away(error)
+            return False
+        if error is None:
+            self._settle_sent(parcel)
+            self._note_back()
+        else:
+            self._settle_refused(parcel, error)
+        return True
+
+    async def _post_alone(self, event: CloudEvent) -> Exception | None:
+        posted_s = perf_counter()
+        reported: asyncio.Future[Exception | None] = asyncio.get_running_loop().create_future()
+        try:
+            self._sender.post([event], partial(_resolve, reported))
+        except Exception as exc:
+            return exc
+        error = await reported
+        if error is None or isinstance(error, EventRefused | SinkBusy):
+            self._observe(posted_s)
+        return error
+
+    # the end
+
+    async def _put_away_rest(self, deadline_s: float) -> None:
+        """Spool what was not sent, or count it as dropped."""
+        rest = self._take_rest()
+        for parcel in rest:
+            self.queue.release(parcel.size_bytes)
+        fresh = [(parcel.event, parcel.size_bytes) for parcel in rest if parcel.position is None]
+        self._held -= len(fresh)
+        if self.spool is None:
+            for event, _ in fresh:
+                self.take_back(event, "shutdown")
+            return
+        for parcel in rest:
+            if parcel.position is not None:
+                self.spool.reader.give_back(parcel.position)
+        await self.spool.stop(fresh, max(0.0, deadline_s - asyncio.get_running_loop().time()))
+
+    def _take_rest(self) -> list[Parcel]:
+        """All parcels, those on their way first; they are not reported any more."""
+        rest: list[Parcel] = []
+        for shipment in self._on_way:
+            if shipment.retry is not None:
+                shipment.retry.cancel()
+            rest += shipment.parcels
+        self._on_way.clear()
+        rest += [*self._apart, *self.queue.take_all()]
+        self._apart.clear()
+        return rest
+
+    def _tell_end(self) -> None:
+        spooled = self.spool.waiting if self.spool is not None else 0
+        if spooled:
+            words = "stopped with %d events in the spool, for the next logger to send, and %d unsent; they are dropped"
+            log.warning(words, spooled, self._given_up)
+        elif self._given_up:
+            log.warning("stopped with %d events unsent; they are dropped", self._given_up)
+
+
+def _resolve(reported: "asyncio.Future[Exception | None]", error: Exception | None) -> None:
+    if not reported.done():
+        reported.set_result(error)

@@ -1,0 +1,1 @@
+"""Several logger processes that share one port: who starts them, and what is each one's part."""

@@ -1,0 +1,123 @@
+"""The second process: reads events, does the side work on each, and writes them back in their order.
+
+Started as `python -m wayside.logger.redaction.worker` with one end of a socket pair as its standard input.
+Invariant: an event is answered redacted or without its data, whatever happens to it here; the process ends when the
+other end of the socket does, and nothing of an event is ever written to a log.
+"""
+
+import gc
+import json
+import os
+import resource
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Final
+
+from wayside.eventing.event import CloudEvent
+from wayside.logger.redaction.compression import compressed
+from wayside.logger.redaction.frames import PREFIX_BYTES, Frame, event_of, frame_of, lengths
+from wayside.logger.redaction.redactor import Redactor, bare
+from wayside.logger.settings import Redacted, RedactionRule, SideWork, Target
+
+_NICENESS: Final = 10
+_MEMORY_BYTES: Final = 768 << 20
+_GC_THRESHOLD: Final = 1_000_000  # documents have no cycles, and the collector would walk them all the same
+_READY: Final = Frame(b"{}", b"")
+
+Work = Callable[[CloudEvent], CloudEvent]
+
+
+def configuration(side_work: SideWork, key: bytes) -> Frame:
+    """The first frame that the process is sent: what it is to do, and the key of its hashes."""
+    rules = [[rule.target, rule.name, rule.left] for rule in side_work.rules]
+    return Frame(json.dumps({"rules": rules, "compress": side_work.compress}).encode(), key)
+
+
+def work_of(frame: Frame) -> Work:
+    """What a first frame asks for."""
+    told = json.loads(frame.head)
+    rules = [RedactionRule(Target(target), name, Redacted(left)) for target, name, left in told["rules"]]
+    redactor = Redactor(rules, frame.data) if rules else None
+    compresses = bool(told["compress"])
+
+    def work(event: CloudEvent) -> CloudEvent:
+        done = event if redactor is None else _redacted(redactor, event)
+        return compressed(done) if compresses else done
+
+    return work
+
+
+def _redacted(redactor: Redactor, event: CloudEvent) -> CloudEvent:
+    try:
+        return redactor.redact(event)
+    except Exception:  # a process's edge: a fault in redaction, or no memory for a document, must never show a value
+        return bare(event)
+
+
+def serve(connection: socket.socket) -> None:
+    """Answer events until the other end closes; the first frame is answered once the process is ready."""
+    first = _receive(connection)
+    if first is None:
+        return
+    work = work_of(first)
+    _send(connection, _READY)
+    while (frame := _receive(connection)) is not None:
+        _send(connection, frame_of(work(event_of(frame))))
+
+
+def _receive(connection: socket.socket) -> Frame | None:
+    prefix = _exactly(connection, PREFIX_BYTES)
+    if not prefix:
+        return None
+    head_bytes, data_bytes = lengths(prefix)
+    frame = Frame(_exactly(connection, head_bytes), _exactly(connection, data_bytes))
+    if (len(frame.head), len(frame.data)) != (head_bytes, data_bytes):
+        raise ConnectionError("the logger went away within a frame")
+    return frame
+
+
+def _exactly(connection: socket.socket, size: int) -> bytes:
+    """So many bytes; none where the other end has closed before the first of them."""
+    buffer = bytearray(size)
+    view, filled = memoryview(buffer), 0
+    while filled < size:
+        count = connection.recv_into(view[filled:])
+        if not count:
+            if filled:
+                raise ConnectionError("the logger went away within a frame")
+            return b""
+        filled += count
+    return bytes(buffer)
+
+
+def _send(connection: socket.socket, frame: Frame) -> None:
+    connection.sendall(frame.prefix + frame.head)
+    connection.sendall(frame.data)
+
+
+def _settle_down() -> None:
+    """Work only when the serving path does not, within bounds, and until the logger itself ends this process."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.nice(_NICENESS)
+    with suppress(ValueError, OSError):  # a lower limit stands already, or the system has none
+        resource.setrlimit(resource.RLIMIT_AS, (_MEMORY_BYTES, _MEMORY_BYTES))
+    gc.set_threshold(_GC_THRESHOLD)
+
+
+def main() -> None:
+    _settle_down()
+    try:
+        with socket.socket(fileno=0) as connection:
+            serve(connection)
+    except ConnectionError:  # the logger went away
+        return
+    except Exception as exc:  # a process's edge: a traceback could quote a value
+        sys.exit(f"side work ended by {type(exc).__name__}")
+
+
+if __name__ == "__main__":
+    main()
