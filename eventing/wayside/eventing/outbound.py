@@ -5,10 +5,9 @@ Invariant: what a URL stands for is decided here alone; whoever sends knows a `S
 
 from pathlib import Path
 
-from wayside.eventing.errors import ConfigurationError
 from wayside.eventing.http.client import Url
 from wayside.eventing.http.event_sink import HttpEventSink
-from wayside.eventing.kafka.address import KafkaAddress, is_kafka_url, parse_address
+from wayside.eventing.kafka.address import is_kafka_url, one_topic
 from wayside.eventing.sink import Sink
 
 
@@ -18,14 +17,6 @@ def check_event_url(text: str) -> str:
         return Url.parse(text).text
     one_topic(text)
     return text
-
-
-def one_topic(text: str) -> KafkaAddress:
-    """The address of a single topic. Raises `ConfigurationError`."""
-    address = parse_address(text)
-    if len(address.topics) != 1:
-        raise ConfigurationError(f"{text}: events are sent to one topic; name one, kafka://host:9092/topic")
-    return address
 
 
 def event_sink(url: str, timeout_s: float, kafka_config: Path | None = None) -> Sink:

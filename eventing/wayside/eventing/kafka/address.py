@@ -71,3 +71,11 @@ def check_topic(name: str) -> str:
     if name in (".", "..") or _TOPIC.fullmatch(name) is None:
         raise ConfigurationError(f"topic {name[:64]!r} is no name for Kafka: use up to 249 of a-z A-Z 0-9 . _ -")
     return name
+
+
+def one_topic(text: str) -> KafkaAddress:
+    """The address of a single topic. Raises `ConfigurationError`."""
+    address = parse_address(text)
+    if len(address.topics) != 1:
+        raise ConfigurationError(f"{text}: events are sent to one topic; name one, kafka://host:9092/topic")
+    return address

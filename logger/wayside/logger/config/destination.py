@@ -5,7 +5,7 @@ Invariant: a log url that is accepted here names one place; pure.
 """
 
 from wayside.eventing.errors import ConfigurationError
-from wayside.eventing.kafka.address import is_kafka_url, parse_address
+from wayside.eventing.kafka.address import is_kafka_url, one_topic
 from wayside.logger.emit.http_address import HttpAddress
 from wayside.logger.emit.store.address import StoreAddress, is_store_url
 
@@ -21,7 +21,8 @@ def check_log_url(text: str) -> str:
     if text == STDOUT:
         return text
     if is_kafka_url(text):
-        return _check_topic(text)
+        one_topic(text)
+        return text
     if is_store_url(text) or text.startswith(_FILE):
         StoreAddress.parse(text)
         return text
@@ -33,9 +34,3 @@ def check_log_url(text: str) -> str:
 def takes_files(url: str, store_path: str) -> bool:
     """Whether events become files there; below a folder of this machine they do where a path for them is named."""
     return is_store_url(url) or (url.startswith(_FILE) and bool(store_path))
-
-
-def _check_topic(text: str) -> str:
-    if len(parse_address(text).topics) != 1:
-        raise ConfigurationError(f"{text}: events are sent to one topic; name one, kafka://host:9092/topic")
-    return text
