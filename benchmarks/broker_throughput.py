@@ -16,9 +16,10 @@ from typing import Any, cast
 import uvloop
 
 from wayside.eventing.event import CloudEvent
-from wayside.eventing.http.client import HttpClient, Unreachable, Url
+from wayside.eventing.http.client import HttpClient, Unreachable
 from wayside.eventing.http.message import Request, Response, head
 from wayside.eventing.http.server import HttpServer
+from wayside.eventing.http.url import Url
 from wayside.eventing.http_binding import encode_binary
 from wayside.eventing.identity import mint_event_id
 

@@ -20,7 +20,8 @@ import uvloop
 
 from wayside.detectors.fit import FitSettings, fit_artifact
 from wayside.eventing.event import CloudEvent
-from wayside.eventing.http.client import HttpClient, Unreachable, Url
+from wayside.eventing.http.client import HttpClient, Unreachable
+from wayside.eventing.http.url import Url
 from wayside.eventing.http_binding import encode_binary
 from wayside.eventing.vocabulary import REQUEST
 

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import uvloop
 
-from wayside.eventing.http.client import HttpClient, Url
+from wayside.eventing.http.client import HttpClient
 from wayside.eventing.http.message import JSON
+from wayside.eventing.http.url import Url
 
 
 async def pace(url: str, body: bytes, rate: float, seconds: float) -> list[float]:

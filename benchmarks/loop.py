@@ -16,7 +16,8 @@ from rich.table import Table
 
 from wayside.eventing.clock import format_time
 from wayside.eventing.event import CloudEvent
-from wayside.eventing.http.client import HttpClient, Url
+from wayside.eventing.http.client import HttpClient
+from wayside.eventing.http.url import Url
 from wayside.eventing.http_binding import encode_binary
 from wayside.eventing.identity import mint_event_id
 from wayside.eventing.vocabulary import REQUEST, ServiceKey

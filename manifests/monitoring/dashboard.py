@@ -18,14 +18,15 @@ from grafana_foundation_sdk.models.dashboard import (
     VariableSort,
 )
 
+from dashboard_logger import CAPTURE, DELIVERY
 from dashboard_panels import SOURCE, build
-from dashboard_path import BROKER, CAPTURE, KAFKA, SERVING
+from dashboard_path import BROKER, KAFKA, SERVING
 from dashboard_results import DETECTORS, SINKS, VERDICTS
 from generated import write_or_check
 
 FILE = Path(__file__).parent / "grafana" / "wayside.json"
 UID = "wayside"
-ROWS = (SERVING, CAPTURE, BROKER, KAFKA, DETECTORS, VERDICTS, SINKS)
+ROWS = (SERVING, CAPTURE, DELIVERY, BROKER, KAFKA, DETECTORS, VERDICTS, SINKS)
 # where each variable's values come from: any verdict, of rows or of windows, sets its budget
 _SERIES = "wayside_false_alarm_budget"
 _ALL = VariableOption(text="All", value="$__all")

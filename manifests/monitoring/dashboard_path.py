@@ -1,4 +1,4 @@
-"""The dashboard's rows of the way that events take: serving, capture, and the carriers.
+"""The dashboard's rows of the way that requests and events take: serving, and the carriers.
 
 Invariant: every series that is read here is one that a Wayside process exposes; tests/monitoring runs every query
 against a real Prometheus.
@@ -7,7 +7,6 @@ against a real Prometheus.
 from dashboard_panels import Limits, Panel, Query, Row, Unit
 from dashboard_queries import BY_JOB, BY_SERVICE, JOB, OF_SERVICES, SERVICE, fill_share, increase, quantile, rate
 
-_QUEUE = "wayside_logger_queue"
 _KAFKA_ONLY = "Empty unless a process reads from Kafka."
 _BROKER_ONLY = "Empty unless the embedded broker carries the events."
 
@@ -33,6 +32,7 @@ SERVING = Row(
                     f"{SERVICE} {{{{code}}}}",
                 )
             ],
+            width=12,
         ),
         Panel(
             "Share of answers that are 5xx",
@@ -40,6 +40,7 @@ SERVING = Row(
             Unit.SHARE,
             [Query(f"({_ERRORS} or 0 * {_TOTAL}) / {_TOTAL}", SERVICE)],
             Limits(yellow=0.001, red=0.01),
+            width=12,
         ),
         Panel(
             "Latency",
@@ -51,64 +52,16 @@ SERVING = Row(
                 Query(_latency(0.99, "request"), f"{SERVICE} p99 of requests"),
                 Query(_latency(0.99, "upstream"), f"{SERVICE} p99 of the model server"),
             ],
-        ),
-    ],
-)
-
-
-CAPTURE = Row(
-    "Capture",
-    [
-        Panel(
-            "Events captured and sent",
-            "Bodies that became events, and those that the carrier has accepted. The lines lie on each other unless"
-            " the carrier is slower than the traffic: then see the queue.",
-            Unit.EVENTS,
-            [
-                Query(rate("wayside_logger_events_captured_total", "kind", OF_SERVICES), "{{kind}}s captured"),
-                Query(rate("wayside_logger_events_sent_total", "kind", OF_SERVICES), "{{kind}}s sent"),
-            ],
-            width=6,
+            width=12,
         ),
         Panel(
-            "Events dropped by reason",
-            "Lost to monitoring; clients notice nothing. queue_full: the carrier was away or too slow for longer"
-            " than the queue holds. too_large: raise the logger's body limit. refused: the carrier's log says why."
-            " shutdown: the grace was too short to flush.",
-            Unit.EVENTS,
-            [
-                Query(
-                    rate("wayside_logger_events_dropped_total", f"{BY_SERVICE}, reason", OF_SERVICES),
-                    f"{SERVICE} {{{{reason}}}}",
-                )
-            ],
-            Limits(red=0.001),
-            width=6,
-        ),
-        Panel(
-            "Logger queue, share in use",
-            "How much of an outage of the carrier is still bearable. At 100 % events are dropped: mend the carrier,"
-            " or give the queue more room.",
-            Unit.SHARE,
-            [
-                Query(
-                    fill_share(f"{_QUEUE}_bytes", f"{_QUEUE}_limit_bytes", "instance", OF_SERVICES),
-                    "bytes {{instance}}",
-                ),
-                Query(
-                    fill_share(f"{_QUEUE}_events", f"{_QUEUE}_limit_events", "instance", OF_SERVICES),
-                    "events {{instance}}",
-                ),
-            ],
-            Limits(yellow=0.5, red=0.9),
-            width=6,
-        ),
-        Panel(
-            "Posts to the carrier by outcome",
-            "unavailable: tried again until it works; nothing is lost while the queue has room. refused: dropped.",
-            Unit.EVENTS,
-            [Query(rate("wayside_logger_send_attempts_total", "outcome", OF_SERVICES), "{{outcome}}")],
-            width=6,
+            "Latency that the logger adds",
+            "What requests spent inside the logger: all of their time, less the model server's. Above a few"
+            " milliseconds the logger lacks CPU: raise its limit, or --processes.",
+            Unit.SECONDS,
+            [Query(_latency(0.5, "added"), f"{SERVICE} p50"), Query(_latency(0.99, "added"), f"{SERVICE} p99")],
+            Limits(yellow=0.005, red=0.05),
+            width=12,
         ),
     ],
 )

@@ -14,9 +14,9 @@ DETECTORS = Row(
     [
         Panel(
             "Events by outcome",
-            "scored is the work. ignored: events of other types, no harm. overloaded: more comes than can be"
-            " scored, and it is delivered again. failed: an error in the detector, see its log. malformed: payloads"
-            " that the detector cannot read, such as rows of another width.",
+            "scored is the work. ignored: events of other types, a model's errors, bodies that were cut or withheld: no"
+            " harm. overloaded: more comes than can be scored, and it is delivered again. failed: an error in the"
+            " detector, see its log. malformed: payloads that the detector cannot read, such as rows of another width.",
             Unit.EVENTS,
             [Query(rate("wayside_detector_events_total", f"{BY_JOB}, outcome"), f"{JOB} {{{{outcome}}}}")],
         ),
@@ -52,6 +52,18 @@ DETECTORS = Row(
             " why. Empty for row detectors, whose verdicts are replies.",
             Unit.COUNT,
             [Query(increase("wayside_detector_verdicts_total", f"{BY_JOB}, outcome"), f"{JOB} {{{{outcome}}}}")],
+        ),
+        Panel(
+            "Parts without a pair",
+            "Of a detector that judges pairs. lonely: its partner never came, or was an error. late: it came after"
+            " that. overflow: more waited than there is room for (docs/pairs.md). 0 for other detectors.",
+            Unit.EVENTS,
+            [
+                Query(
+                    rate("wayside_detector_unpaired_total", f"{BY_JOB}, role, reason"),
+                    f"{JOB} {{{{role}}}} {{{{reason}}}}",
+                )
+            ],
         ),
         Panel(
             "Age of the fit",

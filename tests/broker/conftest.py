@@ -11,9 +11,10 @@ import pytest
 
 from wayside.eventing.broker.service import BrokerService, BrokerSettings
 from wayside.eventing.event import CloudEvent
-from wayside.eventing.http.client import HttpClient, Url
+from wayside.eventing.http.client import HttpClient
 from wayside.eventing.http.message import Headers, Request, Response
 from wayside.eventing.http.server import HttpServer
+from wayside.eventing.http.url import Url
 from wayside.eventing.http_binding import decode, encode_binary
 
 Answer = Callable[[CloudEvent], Awaitable[Response] | Response]

@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 
 from wayside.eventing.event import CloudEvent
-from wayside.eventing.http.client import HttpClient, Unreachable, Url
+from wayside.eventing.http.client import HttpClient, Unreachable
 from wayside.eventing.http.message import Response
+from wayside.eventing.http.url import Url
 from wayside.eventing.http_binding import encode_binary
 
 EVENTS = 600

@@ -7,7 +7,7 @@ from wayside.eventing.broker.destinations import Resolver
 from wayside.eventing.broker.manifests import Manifests, load_manifests
 from wayside.eventing.broker.names import BrokerName, TriggerName
 from wayside.eventing.errors import ConfigurationError
-from wayside.eventing.http.client import Url
+from wayside.eventing.http.url import Url
 
 BROKER = """
 apiVersion: eventing.knative.dev/v1

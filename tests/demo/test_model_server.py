@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from wayside.eventing.http.client import HttpClient, Unreachable, Url
+from wayside.eventing.http.client import HttpClient, Unreachable
 from wayside.eventing.http.message import Response
+from wayside.eventing.http.url import Url
 from wayside.local.demo import prepare
 from wayside.local.demo.digits import Population
 from wayside.local.demo.traffic import encode

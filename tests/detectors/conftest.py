@@ -25,8 +25,9 @@ from wayside.detectors.row_service import RowService
 from wayside.detectors.server import AppServer
 from wayside.eventing.backoff import Backoff
 from wayside.eventing.event import CloudEvent
-from wayside.eventing.http.client import HttpClient, Url
+from wayside.eventing.http.client import HttpClient
 from wayside.eventing.http.message import Response
+from wayside.eventing.http.url import Url
 from wayside.eventing.http_binding import encode_binary
 from wayside.eventing.sink import MemorySink
 from wayside.eventing.vocabulary import REQUEST

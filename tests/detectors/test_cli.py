@@ -18,9 +18,10 @@ from wayside.detectors import adserver, cli
 from wayside.detectors.artifact import Artifact
 from wayside.eventing.errors import ConfigurationError
 from wayside.eventing.event import CloudEvent
-from wayside.eventing.http.client import HttpClient, Unreachable, Url
+from wayside.eventing.http.client import HttpClient, Unreachable
 from wayside.eventing.http.message import Request, Response
 from wayside.eventing.http.server import HttpServer
+from wayside.eventing.http.url import Url
 from wayside.eventing.http_binding import decode, encode_binary
 
 from .conftest import drift_in, normal_rows, request_event, wait_until

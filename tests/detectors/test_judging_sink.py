@@ -6,13 +6,14 @@ from dataclasses import replace
 
 import pytest
 
+from wayside.detectors.event_rows import Side
 from wayside.detectors.ingress import Answer
 from wayside.detectors.judging_sink import JudgingSink
 from wayside.detectors.metrics import DetectorMetrics
 from wayside.eventing.errors import MalformedEvent, QueueFull
 from wayside.eventing.event import CloudEvent
 from wayside.eventing.sink import EventRefused, MemorySink, SinkUnavailable
-from wayside.eventing.vocabulary import OUTLIER, REQUEST
+from wayside.eventing.vocabulary import OUTLIER, REQUEST, RESPONSE
 
 ASKED = CloudEvent("1", "/model", REQUEST, b"{}")
 SAID = CloudEvent("2", "/detector", OUTLIER, b"{}")
@@ -93,6 +94,35 @@ async def test_what_is_no_request_is_acknowledged_and_not_judged() -> None:
     sink = JudgingSink(answering(MalformedEvent("never asked")), metrics)
     await sink.send(SAID)
     assert count(metrics, "ignored") == 1
+
+
+@pytest.mark.parametrize("side", Side)
+@pytest.mark.parametrize(
+    ("event_type", "said", "is_judged"),
+    [
+        (REQUEST, {}, True),
+        (REQUEST, {"truncated": "true"}, False),
+        (REQUEST, {"redaction": "applied"}, True),
+        (REQUEST, {"redaction": "withheld"}, False),
+        (RESPONSE, {}, True),
+        (RESPONSE, {"statuscode": "200", "grpcstatus": "0"}, True),
+        (RESPONSE, {"statuscode": "201"}, True),
+        (RESPONSE, {"statuscode": "302"}, False),
+        (RESPONSE, {"statuscode": "404"}, False),
+        (RESPONSE, {"statuscode": "500"}, False),
+        (RESPONSE, {"statuscode": "200", "grpcstatus": "5"}, False),
+        (RESPONSE, {"statuscode": "200", "truncated": "true"}, False),
+        (RESPONSE, {"statuscode": "200", "redaction": "withheld"}, False),
+    ],
+)
+async def test_errors_and_cut_bodies_are_acknowledged_and_not_judged(
+    side: Side, event_type: str, said: dict[str, str], is_judged: bool
+) -> None:
+    judge, metrics = CountingJudge(), DetectorMetrics()
+    sink = JudgingSink(judge, metrics, MemorySink(), side.types)
+    await sink.send(replace(ASKED, type=event_type, extensions=said))
+    expected = is_judged and event_type in side.types
+    assert (len(judge.asked), count(metrics, "ignored")) == ((1, 0) if expected else (0, 1))
 
 
 @pytest.mark.parametrize(

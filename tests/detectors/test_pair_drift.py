@@ -25,7 +25,7 @@ from wayside.eventing.backoff import Backoff
 from wayside.eventing.clock import Clock, FakeClock, parse_time
 from wayside.eventing.errors import ConfigurationError, MalformedEvent
 from wayside.eventing.event import CloudEvent
-from wayside.eventing.http.client import Url
+from wayside.eventing.http.url import Url
 from wayside.eventing.pairs.join import JoinSettings
 from wayside.eventing.sink import MemorySink
 from wayside.eventing.verdict import read_window_verdict
@@ -44,8 +44,8 @@ def asked(rows: Any, name: str, second: int = 0) -> CloudEvent:
     return request_event(rows, name, at(second))
 
 
-def answered(rows: Any, name: str, second: int = 0) -> CloudEvent:
-    event = request_event([], name, at(second + 1), requesttime=at(second))
+def answered(rows: Any, name: str, second: int = 0, **extensions: str) -> CloudEvent:
+    event = request_event([], name, at(second + 1), requesttime=at(second), **extensions)
     body = b'{"predictions": ' + str(np.asarray(rows).tolist()).encode() + b"}"
     return CloudEvent(name, event.source, RESPONSE, body, event.time, "application/json", extensions=event.extensions)
 
@@ -213,6 +213,17 @@ async def test_pulled_events_are_joined_alike(ks: Artifact, tmp_path: Path) -> N
             await sink.send(event)
         await wait_until(lambda: pairs.windows() == [(50, 0)])
         assert [pairs.served.count(outcome) for outcome in ("scored", "waiting", "ignored")] == [5, 5, 1]
+
+
+async def test_a_model_that_failed_makes_no_pair(ks: Artifact, tmp_path: Path) -> None:
+    """Neither over HTTP nor pulled: its request waits, and is lonely in the end."""
+    rows = normal_rows(1, 1)
+    failed = [answered(rows[:, 3:], name, statuscode="500") for name in ("a", "b")]
+    async with pairs_in(tmp_path, ks) as pairs:
+        await post(pairs, [asked(rows[:, :3], "a"), failed[0], asked(rows[:, :3], "b")])
+        await JudgingSink(pairs.service.answer, pairs.metrics, types=Side.PAIR.types).send(failed[1])
+        assert pairs.parts() == {"request": {"waiting": 2}}
+        assert pairs.served.count("ignored") == 2
 
 
 async def test_a_folder_of_requests_takes_no_pairs(ks: Artifact, tmp_path: Path) -> None:

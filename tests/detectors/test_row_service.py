@@ -60,6 +60,13 @@ async def test_other_events_are_acknowledged_without_a_reply(knn: Artifact, even
         assert (response.status, response.body, served.count("ignored")) == (202, b"", 1)
 
 
+@pytest.mark.parametrize(("name", "value"), [("truncated", "true"), ("redaction", "withheld"), ("statuscode", "500")])
+async def test_what_is_no_input_is_acknowledged_without_a_reply(knn: Artifact, name: str, value: str) -> None:
+    async with serve_rows(knn) as served:
+        response = await served.post_event(request_event(normal_rows(2, 1), **{name: value}))
+        assert (response.status, response.body, served.count("ignored")) == (202, b"", 1)
+
+
 @pytest.mark.parametrize(
     ("body", "reason"),
     [

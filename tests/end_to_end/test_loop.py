@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from wayside.eventing.http.client import Url
+from wayside.eventing.http.url import Url
 from wayside.local.balance import Balance
 from wayside.local.composition import LOOPBACK
 from wayside.local.demo.digits import Stream

@@ -18,9 +18,10 @@ import numpy as np
 import pytest
 
 from wayside.detectors.fit import FitSettings, fit_artifact
-from wayside.eventing.http.client import HttpClient, Url
+from wayside.eventing.http.client import HttpClient
 from wayside.eventing.http.message import JSON, Request, Response
 from wayside.eventing.http.server import HttpServer
+from wayside.eventing.http.url import Url
 from wayside.local.composition import LOOPBACK
 from wayside.local.processes import Process
 from wayside.local.supervisor import Supervisor

@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+from dataclasses import FrozenInstanceError, replace
 from typing import Any
 
 import pytest
@@ -96,3 +97,13 @@ def test_an_event_travels_between_processes() -> None:
     event = _event(data=b"x", extensions={"a": "1"})
     assert pickle.loads(pickle.dumps(event)) == event
     assert copy.deepcopy(event) == event
+
+
+def test_a_trusted_event_is_the_event_and_as_frozen() -> None:
+    extensions = {"a": "1"}
+    made = CloudEvent.trusted("1", "s", "t", time="now", datacontenttype=None, data=b"d", extensions=extensions)
+    assert made == CloudEvent("1", "s", "t", b"d", "now", extensions=extensions)
+    assert type(made) is CloudEvent
+    assert replace(made, subject="x").subject == "x"
+    with pytest.raises(FrozenInstanceError):
+        made.id = "2"  # type: ignore[misc]

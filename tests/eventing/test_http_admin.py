@@ -8,8 +8,9 @@ import pytest
 from prometheus_client import CollectorRegistry, Counter
 
 from wayside.eventing.http.admin import AdminServer
-from wayside.eventing.http.client import HttpClient, Url
+from wayside.eventing.http.client import HttpClient
 from wayside.eventing.http.message import Response
+from wayside.eventing.http.url import Url
 
 _READY: dict[str, bool] = {"store": True, "broker": True}
 

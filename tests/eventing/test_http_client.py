@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wayside.eventing.errors import ConfigurationError
-from wayside.eventing.http.client import HttpClient, Origin, Unreachable, Url
+from wayside.eventing.http.client import HttpClient, Unreachable
 from wayside.eventing.http.message import Request, Response
 from wayside.eventing.http.server import HttpServer, ServerLimits
+from wayside.eventing.http.url import Origin, Url
 
 Accept = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Any]
 Eventually = Callable[[Callable[[], bool]], Awaitable[None]]

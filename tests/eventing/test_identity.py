@@ -1,10 +1,12 @@
 """Names that are the same on every machine, and the keys that windows are kept by."""
 
+from uuid import RFC_4122, UUID
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 from wayside.eventing.event import CloudEvent
-from wayside.eventing.identity import client_text, mint_event_id, record_id, stable_id
+from wayside.eventing.identity import EventIds, client_text, mint_event_id, record_id, stable_id
 from wayside.eventing.vocabulary import ServiceKey
 
 _TEXT = st.text(st.characters(exclude_categories=["Cs"]))
@@ -28,6 +30,17 @@ def test_parts_do_not_run_together() -> None:
 
 def test_minted_ids_differ() -> None:
     assert len({mint_event_id() for _ in range(100)}) == 100
+
+
+def test_ids_drawn_many_at_once_are_uuids_of_version_4_and_differ() -> None:
+    ids = EventIds()
+    minted = [ids.mint() for _ in range(500)]
+    assert len(set(minted)) == 500
+    for text in minted:
+        read = UUID(text)
+        assert (str(read), read.version, read.variant) == (text, 4, RFC_4122)
+    digits = [set(column) for column in zip(*minted, strict=True)]
+    assert all(len(found) == (4 if at == 19 else 16) for at, found in enumerate(digits) if len(found) > 1)
 
 
 @given(st.text())

@@ -6,9 +6,10 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 
 from wayside.eventing.event import CloudEvent
-from wayside.eventing.http.client import HttpClient, Url
+from wayside.eventing.http.client import HttpClient
 from wayside.eventing.http.message import Request, Response
 from wayside.eventing.http.server import HttpServer
+from wayside.eventing.http.url import Url
 from wayside.eventing.http_binding import decode
 from wayside.eventing.vocabulary import ServiceKey
 from wayside.logger.service import PayloadLogger

@@ -24,8 +24,9 @@ import pytest
 from logger_stage import HOST, before
 
 from wayside.eventing.event import CloudEvent
-from wayside.eventing.http.client import HttpClient, Url
+from wayside.eventing.http.client import HttpClient
 from wayside.eventing.http.message import Response
+from wayside.eventing.http.url import Url
 from wayside.eventing.http_binding import decode as decode_event
 from wayside.eventing.payloads.decode import decode
 from wayside.eventing.payloads.messages import message_of
@@ -124,10 +125,15 @@ def kept_events() -> Iterator[tuple[KeptEvents, str]]:
 
 
 def environment(name: str, setup: str) -> Path:
-    """The python of an environment below .venvs; skips where it was not set up."""
+    """The python of an environment below .venvs.
+
+    Skips where it was not set up, and fails there with WAYSIDE_TEST_REQUIRE_MLSERVER=1 (or another name's).
+    """
     python = ROOT / ".venvs" / name / "bin" / "python"
     if not python.exists():
-        pytest.skip(f"no .venvs/{name}: run {setup}")
+        variable = f"WAYSIDE_TEST_REQUIRE_{name.upper().replace('-', '_')}"
+        missing = pytest.fail if os.environ.get(variable) == "1" else pytest.skip
+        missing(f"no .venvs/{name}: run {setup}")
     return python
 
 

@@ -2,18 +2,20 @@
 
 import asyncio
 import json
+import random
 import signal
 import socket
 import sqlite3
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from wayside.eventing.event import CloudEvent
-from wayside.eventing.http.client import HttpClient, Unreachable, Url
+from wayside.eventing.http.client import HttpClient, Unreachable
+from wayside.eventing.http.url import Url
 from wayside.eventing.sink import EventRefused, MemorySink, Sink, SinkUnavailable
 from wayside.eventing.storage.entry import KeptEntry
 from wayside.eventing.storage.journal import look_at
@@ -26,6 +28,7 @@ from wayside.logger.emit.spool import FILE_NAME, Spool
 from wayside.logger.settings import Delivery, SpoolSettings, SpoolWhenFull
 
 HOST = "127.0.0.1"
+_PORTS = range(20_000, 30_000)  # below those that Linux gives to clients, one of which could connect to itself
 
 
 def an_event(number: int, size_bytes: int = 100) -> CloudEvent:
@@ -130,10 +133,12 @@ async def spooled(folder: Path) -> list[CloudEvent]:
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A port that stays free for whoever comes back to it, while others try to connect to it."""
+    for port in random.sample(_PORTS, k=200):
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind((HOST, port))
+            return port
+    raise OSError(f"no free port between {_PORTS.start} and {_PORTS.stop}")
 
 
 class LoggerProcess:

@@ -310,7 +310,7 @@ async def test_a_request_that_is_cancelled_has_no_response() -> None:
         ({"method": "GET", "http_version": "2"}, 2),
         ({"method": "POST", "http_version": "2"}, 0),
         ({"method": "GET", "headers": [(b"user-agent", b"kube-probe/1.30")]}, 0),
-        ({"method": "GET", "headers": [(b"k-network-probe", b"queue")]}, 0),
+        ({"method": "GET", "headers": [(b"k-network-probe", b"probe")]}, 0),
     ],
 )
 async def test_a_request_is_captured_unread_where_it_can_have_no_body(change: dict[str, Any], kinds: int) -> None:

@@ -17,7 +17,8 @@ from fastapi.responses import StreamingResponse
 from logger_stage import HOST
 from prometheus_client import CollectorRegistry
 
-from wayside.eventing.http.client import HttpClient, Url
+from wayside.eventing.http.client import HttpClient
+from wayside.eventing.http.url import Url
 from wayside.eventing.payloads.decode import decode
 from wayside.eventing.payloads.messages import message_of
 from wayside.eventing.vocabulary import STATUS_CODE, TRUNCATED

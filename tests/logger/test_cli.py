@@ -11,8 +11,9 @@ import pytest
 from logger_stage import HOST, EventSink, echo
 
 from wayside.eventing.errors import ConfigurationError
-from wayside.eventing.http.client import HttpClient, Unreachable, Url
+from wayside.eventing.http.client import HttpClient, Unreachable
 from wayside.eventing.http.server import HttpServer
+from wayside.eventing.http.url import Url
 from wayside.logger import cli
 from wayside.logger.emit.log_sink import log_sink
 from wayside.logger.settings import LogMode
@@ -128,7 +129,7 @@ def test_seconds_that_nobody_can_wait_are_refused(flag: str, value: str) -> None
 async def test_kafka_takes_every_send_timeout_that_we_take(timeout: str) -> None:
     settings = cli.parse(["--log-url", "kafka://127.0.0.1:9/t", "--send-timeout", timeout], {})
     sink = log_sink(settings.delivery)
-    await sink.start()
+    await sink.start(lambda shipments, error: None)
     await sink.stop()
 
 

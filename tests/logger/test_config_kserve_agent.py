@@ -12,9 +12,10 @@ import pytest
 from logger_stage import HOST, EventSink
 from spool_stage import free_port
 
-from wayside.eventing.http.client import HttpClient, Url
+from wayside.eventing.http.client import HttpClient
 from wayside.eventing.http.message import JSON, Request, Response
 from wayside.eventing.http.server import HttpServer
+from wayside.eventing.http.url import Url
 from wayside.logger.config.kserve_agent import agent_command
 
 BATCHER = ["--enable-batcher", "--max-batchsize", "4"]

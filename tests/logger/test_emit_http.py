@@ -31,6 +31,23 @@ async def test_events_arrive_over_few_connections_that_are_kept() -> None:
         assert stage.emitter.in_memory == stage.emitter.queue.bytes == 0
 
 
+async def test_credentials_in_the_url_are_sent_as_basic_ones_and_not_told(caplog: pytest.LogCaptureFixture) -> None:
+    async def refuse_first(exchange: Exchange) -> None:
+        if exchange.number:
+            await sink.accept(exchange)
+        else:
+            exchange.say(b"HTTP/1.1 503 no\r\ncontent-length: 0\r\n\r\n")
+
+    sink = RawSink(refuse_first)
+    async with sink.listening(), emitting(sink.url.replace("://", "://user:pass%40word@")) as stage:
+        stage.offer(an_event(0))
+        await stage.until(lambda: stage.sent == 1)
+    sent = [value for posted in sink.posts for name, value in posted.headers if name == b"authorization"]
+    assert sent == [b"Basic dXNlcjpwYXNzQHdvcmQ="] * 2
+    assert "answered 503" in caplog.text
+    assert "word" not in caplog.text
+
+
 async def test_no_more_than_the_workers_posts_are_on_their_way() -> None:
     held: list[Exchange] = []
 
@@ -38,7 +55,7 @@ async def test_no_more_than_the_workers_posts_are_on_their_way() -> None:
         held.append(exchange)
 
     sink = RawSink(hold)
-    async with sink.listening(), emitting(sink.url, workers=4) as stage:
+    async with sink.listening(), emitting(sink.url, workers=4, pipeline=1) as stage:
         stage.offer(*map(an_event, range(20)))
         for expected in range(4, 21):
             await stage.until(lambda expected=expected: len(held) >= min(expected, 20))
@@ -252,7 +269,8 @@ async def test_connections_are_closed_when_they_are_idle_or_old(pooling: Pooling
     [
         ("ftp://h/", "not an absolute"),
         ("http://", "not an absolute"),
-        ("http://u:secret@h/", "credentials"),
+        ("http://u:secret@h/\x01", "not an absolute"),
+        ("http://u:secret@[h/", "is not a URL"),
         ("http://h:x/", "is not a URL"),
         ("http://h/a b", "not an absolute"),
         ("http://h/\r\nx: y", "not an absolute"),

@@ -1,7 +1,6 @@
 """The emitter alone: every event is sent or counted, whatever the log url does."""
 
 import asyncio
-from collections.abc import Sequence
 
 import pytest
 from logger_stage import staged
@@ -15,6 +14,7 @@ from wayside.logger.capture.events import field_text
 from wayside.logger.counts import LoggerCounts
 from wayside.logger.emit.emitter import Emitter
 from wayside.logger.emit.outbox import BatchLimits
+from wayside.logger.emit.parcel import Shipment
 from wayside.logger.emit.sender import Report
 from wayside.logger.settings import Delivery
 
@@ -123,18 +123,24 @@ async def test_nothing_is_held_after_a_stop_that_gave_up() -> None:
 class OddSender:
     """One post at a time: the first is to be tried again, the second is impossible, and all others are accepted."""
 
+    gathers = 1
+
     def __init__(self) -> None:
         self.limit_posts, self.batches, self.posts = 1, BatchLimits(), 0
 
-    async def start(self) -> None: ...
+    async def start(self, report: Report) -> None:
+        self.report = report
 
     async def stop(self) -> None: ...
 
-    def post(self, events: Sequence[CloudEvent], report: Report) -> None:
+    def post(self, shipment: Shipment) -> None:
         self.posts += 1
         if self.posts == 2:
             raise ValueError("a defect")
-        asyncio.get_running_loop().call_soon(report, SinkUnavailable("gone") if self.posts == 1 else None)
+        error = SinkUnavailable("gone") if self.posts == 1 else None
+        asyncio.get_running_loop().call_soon(self.report, [shipment], error)
+
+    def flush(self) -> None: ...
 
 
 async def test_an_event_that_turns_out_impossible_on_its_second_try_makes_room_for_the_next() -> None:

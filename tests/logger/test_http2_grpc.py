@@ -120,7 +120,7 @@ async def test_health_checks_pass_and_are_not_recorded(calls: GrpcStage) -> None
 
 
 async def test_a_probe_is_served_and_not_recorded(calls: GrpcStage) -> None:
-    assert await calls.infer(infer_request(), metadata=(("k-network-probe", "queue"),)) == infer_response()
+    assert await calls.infer(infer_request(), metadata=(("k-network-probe", "probe"),)) == infer_response()
     assert (calls.kept.events, calls.recorder.counts.exchanges) == ([], 0)
 
 

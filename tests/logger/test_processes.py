@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from logger_stage import HOST, EventSink, echo
 from spool_stage import free_port
 
-from wayside.eventing.http.client import HttpClient, Unreachable, Url
+from wayside.eventing.http.client import HttpClient, Unreachable
 from wayside.eventing.http.server import HttpServer
+from wayside.eventing.http.url import Url
 from wayside.logger import cli
 from wayside.logger.emit.spool import FILE_NAME
 from wayside.logger.processes.process_metrics import merged, registry_of

@@ -16,13 +16,14 @@ from wayside.detectors import cli as detectors_cli
 from wayside.eventing.broker import cli as broker_cli
 from wayside.local.page import cli as page_cli
 from wayside.logger import cli as logger_cli
+from wayside.logger.config.options import KSERVE_AGENT
 from wayside.sinks import cli as sinks_cli
 
 NAMES = sorted(images())
 SERVICES = [name for name in NAMES if images()[name].last_stage("ENTRYPOINT")]
 ADDED = sorted(set(NAMES) - set(SERVICES))  # another image and files of the user's
 PYTHON = "python:3.13-slim"
-_EXTRAS = re.compile(r'"wayside\[([a-z,]+)\] @ file://')
+_EXTRAS = re.compile(r'"wayside\[([a-z,]+|\$EXTRAS)\] @ file://')
 _PARSERS = {
     "wayside-logger": [logger_cli._parser()],
     "wayside-broker": [broker_cli._parser()],
@@ -38,7 +39,14 @@ def text_of(image: Image) -> str:
 
 def extras_of(image: Image) -> set[str]:
     found = _EXTRAS.search(text_of(image))
-    return set(found[1].split(",")) if found else set()
+    if found is None:
+        return set()
+    (told,) = [text.removeprefix("EXTRAS=") for text in _texts(image, "ARG")] if found[1] == "$EXTRAS" else [found[1]]
+    return set(told.split(","))
+
+
+def _texts(image: Image, kind: str) -> list[str]:
+    return [instruction.text for instruction in image.all(kind)]
 
 
 def default_ports(parsers: list[argparse.ArgumentParser]) -> set[int]:
@@ -155,6 +163,19 @@ def test_what_stands_beside_the_serving_path_carries_no_arrays(name: str) -> Non
 @pytest.mark.parametrize("name", ["wayside-logger", "wayside-detectors", "wayside-sinks"])
 def test_what_may_meet_kafka_carries_its_client(name: str) -> None:
     assert "confluent-kafka" in closure(extras_of(images()[name]))
+
+
+@pytest.mark.parametrize("name", ["wayside-logger", "wayside-local"])
+def test_a_logger_writes_files_and_reads_grpc_but_brings_parquet_when_asked(name: str) -> None:
+    carried = closure(extras_of(images()[name]))
+    assert {"obstore", "hpack", "pyyaml"} <= carried
+    assert "pyarrow" not in carried
+
+
+def test_the_loggers_image_carries_kserves_agent_where_it_is_looked_for() -> None:
+    (copy,) = [text for text in _texts(images()["wayside-logger"], "COPY") if "kserve/agent" in text]
+    assert re.fullmatch(r"--from=kserve/agent:v[\d.]+ /ko-app/agent \S+", copy)
+    assert copy.split()[-1] == KSERVE_AGENT
 
 
 @pytest.mark.parametrize("name", ADDED)

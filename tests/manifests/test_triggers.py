@@ -4,7 +4,7 @@ from manifest_files import OVERLAYS, ROOT
 
 from wayside.eventing.broker.destinations import Resolver
 from wayside.eventing.broker.manifests import Manifests, load_manifests
-from wayside.eventing.http.client import Url
+from wayside.eventing.http.url import Url
 from wayside.eventing.vocabulary import DRIFT, OUTLIER, REQUEST
 
 FILES = [OVERLAYS / "knative" / name for name in ("broker.yaml", "triggers.yaml")]

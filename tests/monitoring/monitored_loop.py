@@ -19,9 +19,10 @@ from confluent_kafka.admin import AdminClient
 
 from wayside.detectors.fit import FitSettings, fit_artifact
 from wayside.eventing.event import CloudEvent
-from wayside.eventing.http.client import HttpClient, Url
+from wayside.eventing.http.client import HttpClient
 from wayside.eventing.http.message import JSON, Request, Response
 from wayside.eventing.http.server import HttpServer
+from wayside.eventing.http.url import Url
 from wayside.eventing.http_binding import encode_binary
 from wayside.local.composition import LOOPBACK, Composition, Detector, Elasticsearch, Kafka, Listener
 from wayside.local.processes import Process, processes
@@ -88,7 +89,7 @@ class Model:
 
 @asynccontextmanager
 async def running_loop(folder: Path, service: str, kafka: str, elasticsearch: str) -> AsyncIterator[Loop]:
-    """Everything started and under traffic; stopped at the end of the block, whatever happens.
+    """Everything that has metrics, started and under traffic; stopped at the end of the block, whatever happens.
 
     `kafka` is host:port, `elasticsearch` a URL; topics and indices are called after the service.
     """
@@ -100,7 +101,7 @@ async def running_loop(folder: Path, service: str, kafka: str, elasticsearch: st
         beside = _beside_kafka(folder, service, kafka)
         stack.push_async_callback(_delete_indices, client, elasticsearch, service)
         stack.push_async_callback(_delete_topics, kafka, service)
-        children = [child for child in processes(composition) if child.name != "page"]  # which has no metrics
+        children = [_telling_all(child, folder) for child in processes(composition) if child.name != "page"]
         children += [replace(child, name=KAFKA_RECORDS) for child in processes(beside) if child.name == "records"]
         await _supervised(stack, children, folder)
         traffic = asyncio.create_task(_traffic(client, composition.logger.port, service))
@@ -130,6 +131,12 @@ async def _supervised(stack: AsyncExitStack, children: Sequence[Process], folder
     supervisor = Supervisor(children, folder / "logs")
     stack.push_async_callback(supervisor.stop)
     await supervisor.start()
+
+
+def _telling_all(child: Process, folder: Path) -> Process:
+    """The logger with all that it has metrics of: a spool, and a second process."""
+    more = ("--spool", str(folder / "spool"), "--redact", "header:authorization=drop")
+    return replace(child, arguments=(*child.arguments, *more)) if child.name == "logger" else child
 
 
 def _composition(folder: Path, service: str, upstream: str, elasticsearch: str) -> Composition:

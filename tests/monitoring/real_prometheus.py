@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-from wayside.eventing.http.client import HttpClient, Url
+from wayside.eventing.http.client import HttpClient
+from wayside.eventing.http.url import Url
 
 _METRIC = re.compile(r"\b(wayside_\w+|wayside:[\w:]+)(\{)?")
 

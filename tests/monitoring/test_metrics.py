@@ -17,7 +17,7 @@ from real_prometheus import Prometheus, wait_until
 
 from dashboard import ROWS
 from wayside.detectors.fit_cli import main as fit
-from wayside.eventing.http.client import Url
+from wayside.eventing.http.url import Url
 from wayside.eventing.vocabulary import ServiceKey
 
 from .conftest import Promtool
@@ -33,6 +33,7 @@ BOUNDED_LABELS = {
     "reason": "a fixed set of each process",
     "outcome": "a fixed set of each process",
     "decision": "drift or no_drift",
+    "process": "the logger's --processes, by number",
     "role": "the parts of a record: request, response, a verdict, feedback",
     "fate": "what becomes of a part: a fixed set",
     "broker": "the Triggers that are configured",

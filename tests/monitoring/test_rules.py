@@ -24,7 +24,7 @@ ADMIN_PORTS = {
 
 
 def test_rules_and_configuration_are_valid(promtool: Promtool, monitoring: Path) -> None:
-    assert "5 rules found" in promtool("check", "rules", monitoring / "prometheus" / "alerts.yaml")
+    assert "7 rules found" in promtool("check", "rules", monitoring / "prometheus" / "alerts.yaml")
     promtool("check", "config", monitoring / "prometheus" / "prometheus.yaml")
 
 
@@ -45,6 +45,10 @@ def test_a_rule_without_its_margin_is_caught(promtool: Promtool, monitoring: Pat
         ("or (wayside:lost_events:total > 0 unless wayside:lost_events:total offset 10m)", ""),
         ("for: 2m", "for: 0m"),
         ('{outcome="dead_lettered"}', ""),
+        ("min by (job, instance, namespace, service, pod)", "max by (job, instance, namespace, service, pod)"),
+        ("(wayside_logger_capturing) == 0\n        for: 2m", "(wayside_logger_capturing) == 0"),
+        ("> 0.8,", ">= 0.8,"),
+        ("> 1800,", "> 1700,"),
     ):
         assert part in rules
         (tmp_path / "alerts.yaml").write_text(rules.replace(part, weaker))

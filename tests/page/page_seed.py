@@ -21,7 +21,7 @@ from wayside.detectors.server import AppServer
 from wayside.eventing.clock import FakeClock, SystemClock, format_time
 from wayside.eventing.event import CloudEvent
 from wayside.eventing.http.admin import AdminServer
-from wayside.eventing.http.client import Url
+from wayside.eventing.http.url import Url
 from wayside.eventing.verdict import DetectorIdentity, RowRange, RowVerdict, WindowVerdict
 from wayside.eventing.vocabulary import OUTLIER, REQUEST, REQUEST_ID, RESPONSE, ServiceKey
 from wayside.local.demo.digits import Population, Sample

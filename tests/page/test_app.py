@@ -12,8 +12,9 @@ from page_seed import Loop, inference, open_loop, open_page, verdict, window
 from prometheus_client import CollectorRegistry
 
 from wayside.eventing.http.admin import AdminServer
-from wayside.eventing.http.client import HttpClient, Url
+from wayside.eventing.http.client import HttpClient
 from wayside.eventing.http.message import Headers, Response
+from wayside.eventing.http.url import Url
 from wayside.eventing.kafka.address import parse_address
 from wayside.eventing.kafka.subscription import Subscription
 from wayside.local.carriers import KafkaCarrier

@@ -134,6 +134,27 @@ def test_columns_have_their_names() -> None:
     assert len(made["fields"][1][1]) == TEXT_LIMIT
 
 
+@pytest.mark.parametrize(
+    ("response", "prediction", "failed"),
+    [
+        ({}, None, None),
+        ({"instance": 7}, "7", None),
+        ({"instance": 7, "statuscode": 200, "grpcstatus": 0, "latencyms": 3.5}, "7", None),
+        ({"instance": {"error": "no such model"}, "statuscode": 404}, None, "error 404"),
+        ({"instance": "upstream connect error", "statuscode": 503}, None, "error 503"),
+        ({"instance": "", "statuscode": 200, "grpcstatus": 14}, None, "gRPC error 14"),
+        ({"instance": '{"predictions": [1', "statuscode": 200, "truncated": True}, None, "cut off"),
+        ({"instance": "", "redaction": "withheld"}, None, "withheld"),
+        ({"instance": 7, "redaction": "applied"}, "7", None),
+    ],
+)
+def test_an_error_is_shown_as_one_and_is_no_prediction(
+    response: dict[str, Any], prediction: str | None, failed: str | None
+) -> None:
+    made = card({"request": {"instance": [1.0]}, "response": response})
+    assert (made["prediction"], made["failed"]) == (prediction, failed)
+
+
 @given(JSON, JSON, JSON)
 def test_a_card_of_anything_is_small_and_json(request: Any, response: Any, outlier: Any) -> None:
     parts = {"request": request, "response": response, "outlier": outlier, "@timestamp": response}

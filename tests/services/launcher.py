@@ -2,7 +2,7 @@
 
 `up` prints WAYSIDE_TEST_…=ADDRESS lines to export, and says on standard error what it waits for. A service that the
 environment gives an address for is checked, not started; one that DIR's last `up` started is kept; data in DIR stays.
-Names: kafka elasticsearch prometheus alertmanager pushgateway; all of them where none is named.
+Names: kafka elasticsearch prometheus alertmanager pushgateway s3; all of them where none is named.
 
 Invariant: standard output holds only lines to export, and only where everything answers.
 """

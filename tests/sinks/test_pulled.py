@@ -13,7 +13,8 @@ import pytest
 from events import outlier, request, response
 
 from wayside.eventing.errors import ConfigurationError
-from wayside.eventing.http.client import HttpClient, Unreachable, Url
+from wayside.eventing.http.client import HttpClient, Unreachable
+from wayside.eventing.http.url import Url
 from wayside.eventing.outbound import event_sink
 from wayside.sinks import cli
 

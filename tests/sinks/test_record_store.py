@@ -119,7 +119,7 @@ async def test_events_without_a_part_are_ignored(store: RecordStore) -> None:
     assert await store.take(CloudEvent("1", "s", "com.example.other")) is Outcome.IGNORED
 
 
-async def test_a_request_without_a_200_is_unanswered(store: RecordStore, path: Path) -> None:
+async def test_a_request_without_a_response_is_unanswered(store: RecordStore, path: Path) -> None:
     await store.take(request(ROWS, "e1"))
     await store.take(request(ROWS, "e2"))
     await store.take(response([1, 2], "e2"))
@@ -127,6 +127,57 @@ async def test_a_request_without_a_200_is_unanswered(store: RecordStore, path: P
     reader = RecordReader(path)
     assert set(reader.answered_request_ids()) == {("client-e2", 0), ("client-e2", 1)}
     reader.close()
+
+
+@pytest.mark.parametrize(
+    ("said", "is_answered"),
+    [
+        ({}, True),  # KServe's agent logs no answer but a 200, and says no status
+        ({"statuscode": "200", "latencyms": "12.5"}, True),
+        ({"statuscode": "200", "grpcstatus": "0"}, True),
+        ({"statuscode": "500"}, False),
+        ({"statuscode": "429"}, False),
+        ({"statuscode": "200", "grpcstatus": "3"}, False),
+        ({"statuscode": "200", "truncated": "true"}, False),
+        ({"statuscode": "200", "redaction": "withheld"}, False),
+    ],
+)
+async def test_only_a_prediction_answers_a_row(tmp_path: Path, said: dict[str, str], is_answered: bool) -> None:
+    """Whichever comes first; an error's one text answers none of the rows that were asked."""
+    parts = [request(ROWS), response([1, 2], **said)]
+    for number, events in enumerate((parts, parts[::-1], [*parts, outlier([True, False])])):
+        path = tmp_path / f"{number}.sqlite"
+        await filled(path, events)
+        found = counts(path)
+        assert (found.records, found.answered, found.unanswered) == ((2, 2, 0) if is_answered else (2, 0, 2))
+        with closing(RecordReader(path)) as reader:
+            assert len(list(reader.answered_request_ids())) == found.answered
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        ({}, {}),
+        ({"statuscode": "503", "latencyms": "12.25"}, {"statuscode": 503, "latencyms": 12.25}),
+        ({"statuscode": "200", "grpcstatus": "14"}, {"statuscode": 200, "grpcstatus": 14}),
+        ({"redaction": "withheld"}, {"redaction": "withheld"}),
+        ({"latencyms": "7"}, {"latencyms": 7.0}),
+        ({"truncated": "true"}, {"truncated": True}),
+        ({"truncated": "false", "statuscode": "999", "latencyms": "-1"}, {}),
+        ({"statuscode": "٢٠٠", "latencyms": "1e309"}, {}),  # what no logger of ours says is not shown as if one had
+        ({"statuscode": "200 ", "latencyms": "9" * 13, "grpcstatus": "-1", "redaction": "none"}, {}),
+    ],
+)
+async def test_a_response_shows_how_it_went(
+    store: RecordStore, path: Path, said: dict[str, str], shown: dict[str, object]
+) -> None:
+    await store.take(response(b"upstream request timeout", **said))
+    document = read(path)
+    assert document is not None
+    side = document["response"]
+    assert side["instance"] == "upstream request timeout"  # type: ignore[index]
+    assert set(side) == {"instance", "dataType", "ce-time", "ce-source", "ce-id", *shown}  # type: ignore[call-overload]
+    assert {name: side[name] for name in shown} == shown  # type: ignore[index]
 
 
 @pytest.mark.parametrize(

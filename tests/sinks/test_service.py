@@ -12,9 +12,10 @@ import pytest
 from events import request
 
 from wayside.eventing.errors import ConfigurationError
-from wayside.eventing.http.client import HttpClient, Unreachable, Url
+from wayside.eventing.http.client import HttpClient, Unreachable
 from wayside.eventing.http.event_sink import HttpEventSink
 from wayside.eventing.http.server import ServerLimits
+from wayside.eventing.http.url import Url
 from wayside.eventing.sink import MemorySink, SinkUnavailable
 from wayside.sinks import cli
 from wayside.sinks.embedded.reader import RecordReader

@@ -17,7 +17,7 @@ from prometheus_client.exposition import push_to_gateway
 
 from wayside.detectors.fit import FitReport
 from wayside.eventing.errors import ConfigurationError, WaysideError
-from wayside.eventing.http.client import Url
+from wayside.eventing.http.url import Url
 
 JOB = "wayside-fit"
 _TIMEOUT_S = 10.0

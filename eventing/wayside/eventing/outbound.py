@@ -5,8 +5,8 @@ Invariant: what a URL stands for is decided here alone; whoever sends knows a `S
 
 from pathlib import Path
 
-from wayside.eventing.http.client import Url
 from wayside.eventing.http.event_sink import HttpEventSink
+from wayside.eventing.http.url import Url
 from wayside.eventing.kafka.address import is_kafka_url, one_topic
 from wayside.eventing.sink import Sink
 

@@ -20,6 +20,7 @@ _OURS = "Wayside"
 _LOGGERS = "KServe's agent; Wayside's logger"
 _LOGGER = "Wayside's logger"
 _JUDGES = "Wayside's detectors"
+_READERS = "detectors; sinks"
 _NOBODY = "nobody here: carried as it is"
 
 
@@ -182,9 +183,9 @@ EXTENSIONS = (
     _extension(words.UPGRADED_FROM, "the CloudEvents version that an event came in", _OURS, "every codec", "people"),
     _extension(words.REVISION, "the revision that answered", _OURS, _LOGGER, _NOBODY),
     _extension(
-        words.STATUS_CODE, "the answer's HTTP status; no event of KServe's agent has it: 200", _OURS, _LOGGER, _JUDGES
+        words.STATUS_CODE, "the answer's HTTP status; no event of KServe's agent has it: 200", _OURS, _LOGGER, _READERS
     ),
-    _extension(words.GRPC_STATUS, "the answer's `grpc-status`", _OURS, _LOGGER, _JUDGES),
+    _extension(words.GRPC_STATUS, "the answer's `grpc-status`", _OURS, _LOGGER, _READERS),
     _extension(words.METHOD, "the request's HTTP method", _OURS, _LOGGER, _NOBODY),
     _extension(
         words.PATH,
@@ -193,15 +194,21 @@ EXTENSIONS = (
         f"Seldon's executor; {_LOGGER}",
         _NOBODY,
     ),
-    _extension(words.LATENCY_MS, "milliseconds from request to the answer's last byte", _OURS, _LOGGER, _NOBODY),
-    _extension(words.FIRST_BYTE_MS, "milliseconds from request to the answer's head", _OURS, _LOGGER, _NOBODY),
+    _extension(words.LATENCY_MS, "milliseconds from request to the answer's last byte", _OURS, _LOGGER, "sinks"),
     _extension(
-        words.TRUNCATED, "`true`: the data is the beginning of a longer or unfinished body", _OURS, _LOGGER, _JUDGES
+        words.FIRST_BYTE_MS,
+        "milliseconds from request to the answer's first byte behind its head",
+        _OURS,
+        _LOGGER,
+        _NOBODY,
+    ),
+    _extension(
+        words.TRUNCATED, "`true`: the data is the beginning of a longer or unfinished body", _OURS, _LOGGER, _READERS
     ),
     _extension(
         words.REDACTION,
         "`applied`: looked at by redaction rules; `withheld`: the data could not be, and is not there",
-        *(_OURS, _LOGGER, _JUDGES),
+        *(_OURS, _LOGGER, _READERS),
     ),
     _extension(words.SAMPLE_RATE, "the share of requests that was captured, 0 to 1", _OURS, _LOGGER, _NOBODY),
     _extension(

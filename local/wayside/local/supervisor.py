@@ -16,7 +16,8 @@ from pathlib import Path
 
 from wayside.eventing.command import EXIT_CONFIGURATION
 from wayside.eventing.errors import ConfigurationError
-from wayside.eventing.http.client import HttpClient, Unreachable, Url
+from wayside.eventing.http.client import HttpClient, Unreachable
+from wayside.eventing.http.url import Url
 from wayside.local.processes import Process
 
 log = logging.getLogger("wayside.local")

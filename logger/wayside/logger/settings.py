@@ -65,7 +65,7 @@ class Sampling:
 
     `share` (0 to 1) of all of them, or at most `per_second`, or by the answer's status, where the first of `by_status`
     that names it counts and `share` is for the rest. Where `key` names a header, requests that agree in it are all in
-    or all out; else the key is `X-Request-Id`, or the minted id.
+    or all out; where there is none, the key is `X-Request-Id`, or the minted id.
     """
 
     share: float = 1.0
@@ -210,6 +210,7 @@ class Delivery:
     batching: Batching = Batching()
     store: Store | None = None
     raw_values: bool = False  # attribute values as they are, not percent-encoded: as KServe's agent writes them
+    pipeline: int = 16  # posts that may share a connection while the sink is quick; 1: none do
 
     @property
     def in_flight(self) -> int:

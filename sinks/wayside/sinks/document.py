@@ -16,7 +16,17 @@ from wayside.eventing.event import CloudEvent
 from wayside.eventing.payloads.decode import decode
 from wayside.eventing.payloads.messages import message_of
 from wayside.eventing.payloads.payload import Limits, Payload
-from wayside.eventing.vocabulary import CLIENT_EVENT_ID, LATENCY_MS, REQUEST_ID, STATUS_CODE, TRUNCATED, ServiceKey
+from wayside.eventing.vocabulary import (
+    CLIENT_EVENT_ID,
+    GRPC_STATUS,
+    LATENCY_MS,
+    REDACTION,
+    REDACTION_STATES,
+    REQUEST_ID,
+    STATUS_CODE,
+    TRUNCATED,
+    ServiceKey,
+)
 
 SERVING_ENGINE = "inferenceservice"
 Document = dict[str, Any]
@@ -113,10 +123,14 @@ def _outcome(said: Mapping[str, str]) -> Document:
     outcome: Document = {}
     if re.fullmatch(r"[1-5]\d\d", said.get(STATUS_CODE, ""), re.ASCII):
         outcome[STATUS_CODE] = int(said[STATUS_CODE])
+    if re.fullmatch(r"\d{1,3}", said.get(GRPC_STATUS, ""), re.ASCII):
+        outcome[GRPC_STATUS] = int(said[GRPC_STATUS])
     if re.fullmatch(r"\d{1,12}(\.\d{1,6})?", said.get(LATENCY_MS, ""), re.ASCII):
         outcome[LATENCY_MS] = float(said[LATENCY_MS])
     if said.get(TRUNCATED) == "true":
         outcome[TRUNCATED] = True
+    if said.get(REDACTION) in REDACTION_STATES:
+        outcome[REDACTION] = said[REDACTION]
     return outcome
 
 

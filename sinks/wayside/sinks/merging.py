@@ -16,7 +16,7 @@ from wayside.eventing.event import CloudEvent
 from wayside.eventing.identity import record_id, stable_id
 from wayside.eventing.pairs.subject import Role, part_key, role_of, subject_of
 from wayside.eventing.verdict import RowVerdict, WindowVerdict, read_identity, read_row_verdict, read_window_verdict
-from wayside.eventing.vocabulary import ARTIFACT_DIGEST, DETECTOR, VERDICTS, request_time_ns
+from wayside.eventing.vocabulary import ARTIFACT_DIGEST, DETECTOR, VERDICTS, is_prediction_or_input, request_time_ns
 from wayside.sinks.document import HEAD_FIELDS, ROWS_LIMIT, Document, RecordHead, RowPart, dump, row_parts
 from wayside.sinks.feedback import feedback_sides
 
@@ -37,12 +37,16 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class PayloadPart:
-    """A request or a response, row by row; `time_ns` is the request's."""
+    """A request or a response, row by row; `time_ns` is the request's.
+
+    `is_whole` where it is what a model took or gave: no error's text, no cut body.
+    """
 
     head: RecordHead
     role: Role
     rows: list[RowPart]
     time_ns: int
+    is_whole: bool = True
 
     @property
     def time(self) -> str:
@@ -113,7 +117,7 @@ def _payload_part(event: CloudEvent, role: Role) -> PayloadPart:
     head = RecordHead.of(event, format_time(time_ns))
     if subject != (head.source, head.event_id):
         head = head._replace(source=subject.source, event_id=subject.id)
-    return PayloadPart(head, role, row_parts(event), time_ns)
+    return PayloadPart(head, role, row_parts(event), time_ns, is_prediction_or_input(event))
 
 
 def _verdict_part(event: CloudEvent, role: Role) -> RowVerdictPart | WindowPart:

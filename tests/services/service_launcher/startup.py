@@ -12,10 +12,11 @@ from service_launcher.elasticsearch import Elasticsearch
 from service_launcher.kafka import Kafka
 from service_launcher.processes import Running
 from service_launcher.prometheus import Alertmanager, Prometheus, Pushgateway, send_alerts_to
+from service_launcher.s3 import S3
 from service_launcher.workspace import Cancelled, NotAnswering, Service, ServiceError, Workspace, say, tail, variable
 
 SERVICES: Mapping[str, Service] = {
-    service.name: service for service in (Kafka(), Elasticsearch(), Prometheus(), Alertmanager(), Pushgateway())
+    service.name: service for service in (Kafka(), Elasticsearch(), Prometheus(), Alertmanager(), Pushgateway(), S3())
 }
 _POLL_S = 0.1
 _PROGRESS_S = 3.0

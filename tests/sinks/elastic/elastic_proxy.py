@@ -5,9 +5,10 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from wayside.eventing.http.client import HttpClient, Unreachable, Url
+from wayside.eventing.http.client import HttpClient, Unreachable
 from wayside.eventing.http.message import Request, Response
 from wayside.eventing.http.server import HttpServer, ServerLimits
+from wayside.eventing.http.url import Url
 
 PRODUCT = [(b"x-elastic-product", b"Elasticsearch"), (b"content-type", b"application/json")]
 Answer = Callable[[Request], Response | None]

@@ -14,8 +14,9 @@ from pathlib import Path
 from elastic_side import embedded, in_elasticsearch, running, stream
 
 from wayside.eventing.event import CloudEvent
-from wayside.eventing.http.client import HttpClient, Unreachable, Url
+from wayside.eventing.http.client import HttpClient, Unreachable
 from wayside.eventing.http.event_sink import HttpEventSink
+from wayside.eventing.http.url import Url
 from wayside.eventing.sink import Sink, SinkUnavailable
 from wayside.sinks.elasticsearch.settings import Bounds, ElasticsearchSettings
 

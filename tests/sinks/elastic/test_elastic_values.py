@@ -9,6 +9,7 @@ from events import TIME, request, response, window
 from wayside.eventing.event import CloudEvent
 from wayside.eventing.sink import EventRefused
 from wayside.eventing.verdict import RowRange
+from wayside.sinks.document import row_parts
 from wayside.sinks.elasticsearch.bulk import Fate, Stored, Verdict, Write, fate_of, requests
 from wayside.sinks.elasticsearch.indices import MAPPINGS, DocumentRef, IndexNames, shape_faults, template
 from wayside.sinks.elasticsearch.joining import Progress, Round, slices
@@ -36,6 +37,20 @@ def test_nothing_of_a_payload_is_parsed_and_nothing_guessed() -> None:
         assert mappings["properties"]["wayside"] == {"type": "object", "enabled": False}
     side = MAPPINGS["records"]["properties"]["request"]["properties"]
     assert {side[name]["enabled"] for name in ("instance", "elements", "names")} == {False}
+
+
+def test_what_a_side_says_of_how_it_went_can_be_searched() -> None:
+    said = {"statuscode": "503", "grpcstatus": "14", "latencyms": "2.5", "truncated": "true", "redaction": "applied"}
+    side = row_parts(response(b"no healthy upstream", **said))[0].side
+    kinds = {name: MAPPINGS["records"]["properties"]["response"]["properties"][name]["type"] for name in said}
+    assert {name: (kinds[name], side[name]) for name in said} == {
+        "statuscode": ("long", 503),
+        "grpcstatus": ("long", 14),
+        "latencyms": ("double", 2.5),
+        "truncated": ("boolean", True),
+        "redaction": ("keyword", "applied"),
+    }
+    assert template(NAMES, "records")["version"] == 3  # over one that was put before these were there
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from pathlib import Path
 from wayside.eventing.broker.service import BrokerService, BrokerSettings
 from wayside.eventing.command import Parser, parse_arguments, parse_port, parse_size, run_command, run_until_signalled
 from wayside.eventing.errors import ConfigurationError
-from wayside.eventing.http.client import Url
+from wayside.eventing.http.url import Url
 
 ENVIRONMENT = "WAYSIDE_BROKER"
 _AGE = re.compile(r"(\d+(?:\.\d+)?)([smhd])", re.ASCII)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from enum import Enum
 
-from wayside.eventing.http.client import Url
+from wayside.eventing.http.url import Url
 
 _RETRIED = frozenset((404, 408, 409, 429))
 _OBEYS_RETRY_AFTER = frozenset((429, 503))

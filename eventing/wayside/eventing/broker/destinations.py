@@ -9,7 +9,7 @@ from urllib.parse import urljoin
 
 from wayside.eventing.broker.fields import Fields
 from wayside.eventing.errors import ConfigurationError
-from wayside.eventing.http.client import Url
+from wayside.eventing.http.url import Url
 
 
 @dataclass(frozen=True, slots=True)

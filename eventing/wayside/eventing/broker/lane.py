@@ -27,8 +27,9 @@ from wayside.eventing.broker.wire import (
     subscriber_request,
 )
 from wayside.eventing.clock import Clock
-from wayside.eventing.http.client import HttpClient, Unreachable, Url
+from wayside.eventing.http.client import HttpClient, Unreachable
 from wayside.eventing.http.message import Headers, Response
+from wayside.eventing.http.url import Url
 from wayside.eventing.sink import SinkUnavailable
 
 log = logging.getLogger("wayside.broker")

@@ -17,7 +17,7 @@ from wayside.eventing.broker.fields import Fields
 from wayside.eventing.broker.filters import is_attribute_name
 from wayside.eventing.broker.names import BrokerName, TriggerName
 from wayside.eventing.errors import ConfigurationError, MissingExtra
-from wayside.eventing.http.client import Url
+from wayside.eventing.http.url import Url
 
 try:
     import yaml

@@ -22,8 +22,8 @@ from wayside.eventing.broker.routing import Router
 from wayside.eventing.broker.store import BrokerStore
 from wayside.eventing.clock import Clock, SystemClock
 from wayside.eventing.http.admin import AdminServer
-from wayside.eventing.http.client import Url
 from wayside.eventing.http.server import HttpServer, ServerLimits
+from wayside.eventing.http.url import Url
 
 log = logging.getLogger("wayside.broker")
 STORE_FILE = "broker.sqlite"

@@ -5,62 +5,23 @@ Invariant: a request is written at most once; `send` returns its response or rai
 """
 
 import asyncio
-import re
 import select
 import ssl
 from dataclasses import dataclass, field
 from typing import cast
-from urllib.parse import urlsplit
 
 import httptools
 
-from wayside.eventing.errors import ConfigurationError, WaysideError
+from wayside.eventing.errors import WaysideError
 from wayside.eventing.http.message import Headers, Response, find, head
+from wayside.eventing.http.url import Origin, Url
 
 _RESPONSE_LIMIT = 16 << 20
 _HEAD_LIMIT = 256 << 10
-_VISIBLE = re.compile(r"[\x21-\x7e]+")
 
 
 class Unreachable(WaysideError):
     """No response came: the connection could not be made, broke, timed out, or spoke no HTTP."""
-
-
-@dataclass(frozen=True, slots=True)
-class Origin:
-    """Where a URL points: host, port, and whether TLS is spoken."""
-
-    host: str
-    port: int
-    tls: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Url:
-    """A parsed http(s) URL: its origin, the request target, and the `host` header that goes with it."""
-
-    origin: Origin
-    target: bytes
-    host: bytes
-    text: str
-
-    @classmethod
-    def parse(cls, text: str) -> "Url":
-        """Raises `ConfigurationError` for anything but an absolute http or https URL."""
-        try:
-            parts = urlsplit(text)
-            port = parts.port
-            (parts.hostname or "").encode("idna")  # as the resolver will: a label may be empty or too long
-        except ValueError as exc:
-            raise ConfigurationError(f"{text!r} is not a URL: {exc}") from exc
-        if parts.scheme not in ("http", "https") or not parts.hostname or _VISIBLE.fullmatch(text) is None:
-            raise ConfigurationError(f"{text!r} is not an absolute http:// or https:// URL")
-        if parts.username is not None:
-            raise ConfigurationError(f"a URL to {parts.hostname} names a user: credentials in a URL are not sent")
-        tls = parts.scheme == "https"
-        target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        origin = Origin(parts.hostname, port or (443 if tls else 80), tls)
-        return cls(origin, target.encode(), parts.netloc.encode(), text)
 
 
 @dataclass(slots=True)

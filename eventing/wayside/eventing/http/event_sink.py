@@ -5,8 +5,9 @@ Invariant: `send` returns only after a 2xx. Which answers are worth another try 
 """
 
 from wayside.eventing.event import CloudEvent
-from wayside.eventing.http.client import HttpClient, Unreachable, Url
+from wayside.eventing.http.client import HttpClient, Unreachable
 from wayside.eventing.http.message import Response
+from wayside.eventing.http.url import Url
 from wayside.eventing.http_binding import encode_binary
 from wayside.eventing.sink import EventRefused, SinkUnavailable
 

@@ -19,7 +19,7 @@ from wayside.eventing.kafka.subscription import Subscription
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
-    from wayside.eventing.http.client import Url
+    from wayside.eventing.http.url import Url
     from wayside.eventing.kafka.source import KafkaSource
     from wayside.eventing.sink import Sink
 
@@ -111,7 +111,7 @@ class _Refs(Mapping[str, "Url"]):
     """Says of every ref where it is: at a host that carries its name. Nothing is ever sent there."""
 
     def __getitem__(self, key: str) -> "Url":
-        from wayside.eventing.http.client import Url
+        from wayside.eventing.http.url import Url
 
         return Url.parse(f"http://{key.rpartition('/')[2]}{_REF_HOST}/")
 

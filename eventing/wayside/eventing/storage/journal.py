@@ -24,6 +24,7 @@ from wayside.eventing.storage.journal_errors import (
     JournalError,
     JournalFull,
     JournalUnavailable,
+    StructureDamaged,
     translate,
 )
 from wayside.eventing.storage.journal_opening import Opening, make_ready
@@ -134,8 +135,15 @@ class Journal:
         if page.damaged:
             log.error("the journal %s: entries %s are damaged and are skipped", self.path, list(page.damaged))
             with suppress(JournalUnavailable):  # where the disk has no room they are skipped again next time
-                await self.write(lambda connection: journal_damage.cut_damaged(connection, page.damaged))
+                await self._cut(page.damaged, work)
         return page
+
+    async def _cut(self, damaged: Sequence[int], read_again: Work[Page]) -> None:
+        """Raises `JournalDamaged` where they cannot be cut and are read again: a page shows what is not kept."""
+        cut = await self.write(lambda connection: journal_damage.cut_damaged(connection, damaged))
+        if cut < len(damaged) and not set(damaged).isdisjoint((await self.look(read_again)).damaged):
+            reason = StructureDamaged(f"the entries {list(damaged)} are shown and cannot be found")
+            raise self._note(translate(reason, self.path))
 
     # cursors
 

@@ -44,9 +44,9 @@ def cut_damaged(connection: sqlite3.Connection, positions: Sequence[int]) -> int
 
 
 def _cut(connection: sqlite3.Connection, position: int) -> bool:
+    if position not in read_page(connection, position - 1, 1, _PAGE_BYTES).damaged:
+        return False  # gone, or whole: damage to a page can show an entry that is none, in the place of others
     found = connection.execute(f"SELECT {SIZE} FROM journal_entry WHERE position = ?", (position,)).fetchone()
-    if found is None:
-        return False
     size_bytes = found[0] if isinstance(found[0], int) else ROW_BYTES
     connection.execute(
         "UPDATE journal_cursor SET waiting_entries = waiting_entries - 1, waiting_bytes = waiting_bytes - :bytes"

@@ -11,6 +11,7 @@ from pathlib import Path
 from wayside.eventing.errors import ConfigurationError, WaysideError
 
 _DAMAGE = {"SQLITE_CORRUPT", "SQLITE_NOTADB"}
+_NO_TEXT = "Could not decode to UTF-8"  # the binding's own words, of a column of text that is none
 _OF_DISK = {"SQLITE_FULL", "SQLITE_IOERR"}
 _ERRORS_OF_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EIO}
 _ADVICE = {
@@ -50,10 +51,12 @@ class StructureDamaged(sqlite3.DatabaseError):
 
 
 def is_damage(exc: BaseException) -> bool:
-    """Whether SQLite says that the file itself is malformed."""
+    """Whether SQLite, or what it read, says that the file itself is malformed."""
     if isinstance(exc, StructureDamaged):
         return True
-    return isinstance(exc, sqlite3.DatabaseError) and _primary_name(exc) in _DAMAGE
+    if not isinstance(exc, sqlite3.DatabaseError):
+        return False
+    return _primary_name(exc) in _DAMAGE or str(exc).startswith(_NO_TEXT)
 
 
 def translate(exc: sqlite3.Error, path: Path) -> JournalError:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wayside.eventing.errors import ConfigurationError
-from wayside.eventing.storage import journal_damage, wal
+from wayside.eventing.storage import journal_cursors, journal_damage, wal
 from wayside.eventing.storage.database import open_connection
 from wayside.eventing.storage.journal_errors import StructureDamaged, is_damage, opening_error
 from wayside.eventing.storage.owner_lock import LastOwner
@@ -117,3 +117,4 @@ def _check_structure(connection: sqlite3.Connection) -> None:
     (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
     if found != "ok":
         raise StructureDamaged(found)
+    journal_cursors.cursors(connection)  # whose names may be no text any more, which is no fault of the structure

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from wayside.eventing.storage.entry import ROW_BYTES, Entry, KeptEntry, checksum
+from wayside.eventing.storage.journal_errors import StructureDamaged
 
 JUMP = 1 << 32  # more positions than a damaged file can have lost
 _INSERT_ROWS = 64
@@ -35,6 +36,11 @@ CREATE TABLE IF NOT EXISTS journal_ahead (
     cursor INTEGER NOT NULL, position INTEGER NOT NULL, PRIMARY KEY (cursor, position)
 ) WITHOUT ROWID;
 """
+# damage can give a column any type: what is none of its own is read as what its checksum does not hold for
+_READABLE = (
+    "position, iif(typeof(time_ns) = 'integer', time_ns, 0), iif(typeof(checksum) = 'integer', checksum, -1),"
+    " iif(typeof(head) = 'blob', head, x''), iif(typeof(data) = 'blob', data, x'')"
+)
 SIZE = f"(ifnull(length(head), 0) + ifnull(length(data), 0) + {ROW_BYTES})"  # damage can make a column NULL
 
 
@@ -104,10 +110,10 @@ def read_page(
     """Entries past `after`, those that the cursor has acknowledged left out; one at least, however large it is.
 
     No more are held in memory than the page will hold. Those that are left out cost time, 2 s a million: go on with
-    `after` rather than from the front.
+    `after` rather than from the front. Raises `StructureDamaged` for entries that are out of order.
     """
     rows = connection.execute(
-        "SELECT position, time_ns, checksum, head, data FROM journal_entry e WHERE position > ? AND NOT EXISTS"
+        f"SELECT {_READABLE} FROM journal_entry e WHERE position > ? AND NOT EXISTS"
         " (SELECT 1 FROM journal_ahead a WHERE a.cursor = ? AND a.position = e.position) ORDER BY position LIMIT ?",
         (after, cursor, limit_rows),
     )
@@ -119,19 +125,14 @@ def _take(rows: Iterator[tuple[int, int, int, bytes, bytes]], last: int, limit_b
     damaged: list[int] = []
     taken_bytes = 0
     for position, time_ns, check, head, data in rows:
+        if position <= last:
+            raise StructureDamaged(f"the entry {position} lies behind {last}")
         taken_bytes += len(head) + len(data)
         if taken_bytes > limit_bytes and entries:
             break
-        if _is_whole(position, time_ns, check, head, data):
+        if check == checksum(position, time_ns, head, data):
             entries.append(KeptEntry(position, time_ns, head, data))
         else:
             damaged.append(position)
         last = position
     return Page(tuple(entries), tuple(damaged), last)
-
-
-def _is_whole(position: int, time_ns: object, check: object, head: object, data: object) -> bool:
-    """Damage can give a column any type."""
-    if not (isinstance(time_ns, int) and isinstance(head, bytes) and isinstance(data, bytes)):
-        return False
-    return check == checksum(position, time_ns, head, data)

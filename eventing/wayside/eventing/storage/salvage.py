@@ -13,6 +13,7 @@ from pathlib import Path
 
 _KEPT_ASIDE = 4
 _ROWIDS = (1 << 63) - 1
+_NEAR = 4_096  # rowids: more than a page above the leaves has below it
 Row = tuple[object, ...]
 
 
@@ -110,13 +111,20 @@ def _read_from_ends(source: sqlite3.Connection, names: str, table: str, keys: li
 
 
 def _read_around(source: sqlite3.Connection, names: str, table: str) -> Iterator[Row]:
-    """In order of the rowid, and over each place that cannot be read: to the next that can, and back towards it."""
+    """In order of the rowid, and over each place that cannot be read: to the next that can, and back towards it.
+
+    A damaged page can show rowids that are none of its own: what is read goes on from one that can also be found.
+    """
     query = f'SELECT rowid, {names} FROM "{table}" WHERE rowid > ? AND rowid < ? ORDER BY rowid'
     last: int | None = -_ROWIDS
     while last is not None:
+        found = farthest = last
         for row in _read(source, query, last, _ROWIDS):
-            last = _rowid(row)
+            farthest = max(farthest, _rowid(row))
+            if _rowid(row) > found and _is_found(source, table, _rowid(row)):
+                found = _rowid(row)
             yield row[1:]
+        last = found if found > last else farthest
         landing = _next_readable(source, query, last)
         yield from (row[1:] for row in _read(source, f"{query} DESC", last, _ROWIDS if landing is None else landing))
         if landing is not None:
@@ -124,19 +132,33 @@ def _read_around(source: sqlite3.Connection, names: str, table: str) -> Iterator
         last = landing
 
 
+def _is_found(source: sqlite3.Connection, table: str, rowid: int) -> bool:
+    try:
+        return source.execute(f'SELECT 1 FROM "{table}" WHERE rowid = ?', (rowid,)).fetchone() is not None
+    except sqlite3.Error:
+        return False
+
+
 def _next_readable(source: sqlite3.Connection, query: str, last: int) -> int | None:
     """A rowid past one behind which nothing could be read: near it, or as far off as it must be. None: there is none.
 
-    Each step is twice as long, because a damaged page above the leaves hides many rows.
+    Near it, every rowid is tried; then each step is twice as long, because positions can jump far. One that leads over
+    the end is followed by shorter ones.
     """
-    step = 0
-    while last + step < _ROWIDS:
+    place, step = last, 0
+    while place + step < _ROWIDS:
         try:
-            row = source.execute(f"{query} LIMIT 1", (last + step, _ROWIDS)).fetchone()
+            row = source.execute(f"{query} LIMIT 1", (place + step, _ROWIDS)).fetchone()
         except (sqlite3.Error, UnicodeDecodeError):
-            step = step * 2 or 1
+            row = (last,)  # as where a damaged page leads back
+        if row is not None and _rowid(row) > place + step:
+            return _rowid(row)
+        if row is not None:
+            step = step * 2 if step >= _NEAR else step + 1
+        elif step > _NEAR:
+            place, step = place + step // 2, 1
         else:
-            return None if row is None else _rowid(row)
+            return None
     return None
 
 

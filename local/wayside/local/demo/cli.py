@@ -16,7 +16,7 @@ from pathlib import Path
 from rich.console import Console
 
 from wayside.eventing.command import Parser, parse_arguments, parse_port, run_command
-from wayside.eventing.http.client import Url
+from wayside.eventing.http.url import Url
 from wayside.eventing.kafka.address import parse_servers
 from wayside.eventing.kafka.options import parse_wait_s
 from wayside.local.demo.alone import prepare_alone, send_for_ever

@@ -12,7 +12,8 @@ from contextlib import suppress
 from typing import Protocol
 
 from wayside.eventing.errors import WaysideError
-from wayside.eventing.http.client import HttpClient, Unreachable, Url
+from wayside.eventing.http.client import HttpClient, Unreachable
+from wayside.eventing.http.url import Url
 from wayside.local.demo.ledger import Ledger
 from wayside.local.demo.phases import Action, Step
 

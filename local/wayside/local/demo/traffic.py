@@ -20,7 +20,8 @@ from uuid import uuid4
 import numpy as np
 from numpy.typing import NDArray
 
-from wayside.eventing.http.client import HttpClient, Unreachable, Url
+from wayside.eventing.http.client import HttpClient, Unreachable
+from wayside.eventing.http.url import Url
 from wayside.local.demo.digits import FEATURES, Draw, Population, Stream
 from wayside.local.demo.ledger import NO_ANSWER, Answer, Route
 

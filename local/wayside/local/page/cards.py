@@ -8,6 +8,8 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from wayside.eventing.vocabulary import GRPC_STATUS, REDACTION, REDACTION_STATES, STATUS_CODE, TRUNCATED
+
 Json = dict[str, Any]
 TEXT_LIMIT = 160
 DOCUMENT_LIMIT = 256 * 1024
@@ -17,7 +19,10 @@ _SIDES = range(4, 65)
 
 
 def card(document: Mapping[str, Any]) -> Json:
-    """One flagged row. `picture` is a square of numbers in row-major order, or None; then `fields` names the values."""
+    """One flagged row. `picture` is a square of numbers in row-major order, or None; then `fields` names the values.
+
+    `prediction` is None where there is none; `failed` then says what there is instead, where an answer was recorded.
+    """
     verdict = _part(document, "outlier", "data")
     instance = _part(document, "request").get("instance")
     picture = _picture(instance)
@@ -29,7 +34,7 @@ def card(document: Mapping[str, Any]) -> Json:
         "score": _number(verdict.get("instance_score")),
         "p_value": _number(verdict.get("p_value")),
         "threshold": _number(verdict.get("threshold")),
-        "prediction": _prediction(document),
+        **_answer(_part(document, "response")),
         "picture": picture,
         "fields": [] if picture else list(_fields(_part(document, "request"), instance)),
     }
@@ -69,9 +74,24 @@ def _part(document: Mapping[str, Any], *names: str) -> Mapping[str, Any]:
     return part if isinstance(part, Mapping) else {}
 
 
-def _prediction(document: Mapping[str, Any]) -> str | None:
-    response = _part(document, "response")
-    return clip(response["instance"]) if "instance" in response else None
+def _answer(response: Mapping[str, Any]) -> Json:
+    failed = _failure(response)
+    return {
+        "prediction": clip(response["instance"]) if "instance" in response and not failed else None,
+        "failed": failed,
+    }
+
+
+def _failure(response: Mapping[str, Any]) -> str | None:
+    """Why an answer is no prediction, in a few words; None where it is one."""
+    status, grpc_status = response.get(STATUS_CODE, 200), response.get(GRPC_STATUS, 0)
+    if status // 100 != 2:
+        return f"error {status}"
+    if grpc_status:
+        return f"gRPC error {grpc_status}"
+    if response.get(TRUNCATED):
+        return "cut off"
+    return "withheld" if response.get(REDACTION) == REDACTION_STATES[1] else None
 
 
 def _number(value: object) -> float | None:

@@ -15,7 +15,7 @@ from wayside.detectors.server import AppServer
 from wayside.eventing.clock import SystemClock
 from wayside.eventing.command import Parser, parse_arguments, parse_port, run_command, run_until_signalled
 from wayside.eventing.errors import ConfigurationError
-from wayside.eventing.http.client import Url
+from wayside.eventing.http.url import Url
 from wayside.eventing.kafka.address import parse_address
 from wayside.eventing.kafka.config import load_config
 from wayside.eventing.kafka.subscription import Subscription

@@ -12,7 +12,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
 from wayside.eventing.errors import WaysideError
-from wayside.eventing.http.client import HttpClient, Unreachable, Url
+from wayside.eventing.http.client import HttpClient, Unreachable
+from wayside.eventing.http.url import Url
 from wayside.eventing.sink import SinkUnavailable
 from wayside.local.carriers import Carried, KafkaCarrier
 from wayside.local.page.latency import Histogram

@@ -79,9 +79,9 @@ class PayloadLoggerMiddleware:
         """Show the logger's metrics in a Prometheus registry. Needs `prometheus_client`."""
         from wayside.logger.asgi.metrics import MiddlewareMetrics
 
-        registry.register(MiddlewareMetrics(self.counts, self._emitter))
+        registry.register(MiddlewareMetrics(self.counts, self._delivery))
 
-    def _emitter(self) -> EventDelivery | None:
+    def _delivery(self) -> EventDelivery | None:
         return self._deliveries.latest if self._deliveries is not None else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

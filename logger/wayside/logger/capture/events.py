@@ -3,7 +3,8 @@
 Source: kserve/kserve pkg/logger (types, times, `recordedtime`, `metadata`); CloudEvents' distributed tracing extension;
 docs/events.md for every name.
 Invariant: an event's id is ours; what a client sends as an id travels in extensions. (`KServeEvents`, which is for
-consumers that depend on KServe's agent, is the exception, and says so.)
+consumers that depend on KServe's agent, is the exception, and says so.) A client's bytes become attributes through
+`field_text`, `client_text` or JSON, and by nothing else: whatever they were, the event can be sent.
 """
 
 import json
@@ -14,6 +15,7 @@ from functools import lru_cache
 
 from wayside.eventing import vocabulary as words
 from wayside.eventing.clock import format_time
+from wayside.eventing.errors import ConfigurationError, MalformedEvent
 from wayside.eventing.event import CloudEvent
 from wayside.eventing.http.message import Headers
 from wayside.eventing.identity import EventIds, client_text
@@ -29,10 +31,14 @@ _READING_HEADERS = {
     b"grpc-encoding": words.CONTENT_ENCODING,
     b"inference-header-content-length": words.INFERENCE_HEADER_LENGTH,
 }
+_READING_NAMES = frozenset(_READING_HEADERS)
 _CLIENT_IDS = {b"ce-id": words.CLIENT_EVENT_ID, b"x-request-id": words.REQUEST_ID}
+_CALLER_NAMES = frozenset((*_CLIENT_IDS, b"traceparent"))
 _NOT_FIELD = re.compile(r"[^\x20-\x7e]")
 _TRACE_PARENT = re.compile(rb"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}", re.ASCII)
 _TRACE_STATE_LIMIT = 512
+_KEPT_APART = frozenset(("host", "transfer-encoding", "trailer"))  # no headers to Go, which finds them elsewhere
+_NOT_IN_GO_JSON = {ord(character): f"\\u{ord(character):04x}" for character in "<>&\u2028\u2029"}
 
 
 @dataclass(slots=True)
@@ -48,30 +54,37 @@ class Inference:
 
 @dataclass(slots=True)
 class Answer:
-    """What became of a request: status and header fields, when the last byte went out (ns since the epoch), how long
-    after the request's arrival that was, and the first byte. `notes` are extensions."""
+    """What became of a request: status and header fields; how long after the request's arrival the first byte went
+    out, and the last one, which was at `end_ns` since the epoch. `notes` are extensions."""
 
     status: int
     fields: Fields
-    end_ns: int
-    latency_s: float
     first_byte_s: float
     notes: Mapping[str, str]
+    latency_s: float = 0.0
+    end_ns: int = 0
 
 
 class EventFactory:
-    """Builds the events of one logger. `metadata_headers` are lower-case names of headers that travel as metadata."""
+    """Builds the events of one logger. `metadata_headers` are lower-case names of headers that travel as metadata.
+
+    Raises `ConfigurationError` for an identity that no event can carry.
+    """
 
     def __init__(self, identity: Identity, metadata_headers: frozenset[str], *, sampled: bool = False) -> None:
         self._ids = EventIds()
         self._source = identity.source
         self._metadata_names = frozenset(name.encode("latin-1") for name in metadata_headers)
         self._sampled = sampled
-        self._shared = identity.service.extensions()
+        self._shared = {**identity.service.extensions(), words.METADATA: "{}"}
         if identity.annotations:
-            self._shared[words.ANNOTATIONS] = _compact(dict(identity.annotations))
+            self._shared[words.ANNOTATIONS] = self._json(identity.annotations)
         if identity.revision:
             self._shared[words.REVISION] = identity.revision
+        try:
+            CloudEvent("id", self._source, words.REQUEST, extensions=self._shared)
+        except MalformedEvent as exc:
+            raise ConfigurationError(f"what events say of their source cannot be sent: {exc}") from exc
 
     def id_of(self, fields: Fields) -> str:
         """The id of a request's events."""
@@ -79,17 +92,15 @@ class EventFactory:
 
     def inference(self, event_id: str, time_ns: int, request: RequestHead, share: float) -> Inference:
         """What the events of one request share; it stands for `share` of all requests."""
-        fields = request.fields
         extensions = {
             **self._shared,
-            words.METADATA: self._metadata(request.headers),
-            words.METHOD: field_text(request.method),
-            words.PATH: field_text(request.target.partition(b"?")[0], _PATH_LIMIT),  # a query may hold secrets
+            words.METHOD: _field_text(request.method[:_FIELD_LIMIT]),
+            words.PATH: _field_text(request.target.partition(b"?")[0][:_PATH_LIMIT]),  # a query may hold secrets
         }
-        if not _CLIENT_IDS.keys().isdisjoint(fields):
-            extensions |= _client_ids(fields)
-        if b"traceparent" in fields:
-            extensions |= _trace(request)
+        if self._metadata_names:
+            extensions[words.METADATA] = self._metadata(request.headers)
+        if not _CALLER_NAMES.isdisjoint(request.fields):
+            extensions |= _caller(request)
         if self._sampled:
             extensions[words.SAMPLE_RATE] = f"{share:.6g}"
         return Inference(event_id, format_time(time_ns), request, extensions)
@@ -98,7 +109,8 @@ class EventFactory:
         """The event of a request whose body arrived whole."""
         fields = inference.request.fields
         extensions = {**inference.extensions, words.RECORDED_TIME: format_time(recorded_ns)}
-        _add_how_to_read(extensions, fields, truncated)
+        if truncated or not _READING_NAMES.isdisjoint(fields):
+            extensions |= _how_to_read(fields, truncated)
         return self._event(words.REQUEST, inference, inference.time, fields, body, extensions)
 
     def response(self, inference: Inference, answer: Answer, body: bytes, *, truncated: bool = False) -> CloudEvent:
@@ -113,26 +125,48 @@ class EventFactory:
             words.FIRST_BYTE_MS: f"{answer.first_byte_s * 1e3:.3f}",
             **answer.notes,
         }
-        _add_how_to_read(extensions, answer.fields, truncated)
+        if truncated or not _READING_NAMES.isdisjoint(answer.fields):
+            extensions |= _how_to_read(answer.fields, truncated)
         return self._event(words.RESPONSE, inference, ended, answer.fields, body, extensions)
 
     def _event(
         self, kind: str, inference: Inference, time: str, fields: Fields, body: bytes, extensions: dict[str, str]
     ) -> CloudEvent:
-        return CloudEvent(
-            id=inference.id,
-            source=self._source,
-            type=kind,
+        return CloudEvent.trusted(
+            inference.id,
+            self._source,
+            kind,
             time=time,
-            datacontenttype=_media_type(fields.get(b"content-type")),
+            datacontenttype=_media_type(fields.get(b"content-type", b"")[:_FIELD_LIMIT]),
             data=body,
             extensions=extensions,
         )
 
     def _metadata(self, headers: Headers) -> str:
-        if not self._metadata_names:
-            return "{}"
-        return _metadata([pair for pair in headers if pair[0] in self._metadata_names])
+        """Headers as KServe writes them: JSON, a list of values a name. One that is too long is left out, or no
+        receiver would take the event's head."""
+        kept: dict[str, list[str]] = {}
+        room = _METADATA_LIMIT
+        for name, value in headers:
+            if name in self._metadata_names:
+                text = self._text(value)
+                size = len(json.dumps(text)) + len(name)
+                if size <= room:
+                    room -= size
+                    kept.setdefault(canonical(name), []).append(text)
+        return self._json(kept)
+
+    @staticmethod
+    def _text(value: bytes) -> str:
+        """A header's value: UTF-8, as most write it, else Latin-1, as it is allowed."""
+        try:
+            return value.decode()
+        except UnicodeDecodeError:
+            return value.decode("latin-1")
+
+    @staticmethod
+    def _json(value: Mapping[str, object]) -> str:
+        return json.dumps(dict(value), separators=(",", ":"))
 
 
 class KServeEvents(EventFactory):
@@ -144,68 +178,64 @@ class KServeEvents(EventFactory):
     """
 
     def __init__(self, identity: Identity, metadata_headers: frozenset[str]) -> None:
-        as_go_writes = frozenset(name.lower() for name in metadata_headers if name == canonical(name.encode("latin-1")))
+        canonical_names = {name for name in metadata_headers if name == canonical(name.encode("latin-1"))}
+        as_go_writes = frozenset(name.lower() for name in canonical_names) - _KEPT_APART
         super().__init__(Identity(identity.source, identity.service, identity.annotations), as_go_writes)
 
     def id_of(self, fields: Fields) -> str:
         sent = fields.get(b"ce-id")
-        return client_text(sent.decode("latin-1")) if sent else self._ids.mint()
+        return (sent and self._text(sent[:_FIELD_LIMIT]).strip()) or self._ids.mint()
 
     def inference(self, event_id: str, time_ns: int, request: RequestHead, share: float) -> Inference:
         extensions = {**self._shared, words.METADATA: self._metadata(request.headers)}
-        return Inference(event_id, format_time(time_ns), request, extensions)
+        return Inference(event_id, _go_time(time_ns), request, extensions)
 
     def request(self, inference: Inference, body: bytes, recorded_ns: int, *, truncated: bool = False) -> CloudEvent:
-        extensions = {**inference.extensions, words.RECORDED_TIME: format_time(recorded_ns), **_cut(truncated)}
+        extensions = {**inference.extensions, words.RECORDED_TIME: _go_time(recorded_ns), **_cut(truncated)}
         return self._event(words.REQUEST, inference, inference.time, inference.request.fields, body, extensions)
 
     def response(self, inference: Inference, answer: Answer, body: bytes, *, truncated: bool = False) -> CloudEvent:
-        ended = format_time(answer.end_ns)
+        ended = _go_time(answer.end_ns)
         extensions = {**inference.extensions, words.RECORDED_TIME: ended, **_cut(truncated)}
         return self._event(words.RESPONSE, inference, ended, inference.request.fields, body, extensions)
 
+    @staticmethod
+    def _text(value: bytes) -> str:
+        return value.decode(errors="replace")
 
-def _compact(value: object) -> str:
-    return json.dumps(value, separators=(",", ":"))
+    @staticmethod
+    def _json(value: Mapping[str, object]) -> str:
+        return _go_json(value)
 
 
-def _metadata(headers: Headers) -> str:
-    """Headers as KServe writes them: JSON, a list of values a name. One that is too long is left out, or no receiver
-    would take the event's head."""
-    kept: dict[str, list[str]] = {}
-    room = _METADATA_LIMIT
-    for name, value in headers:
-        text = value.decode("latin-1")
-        size = len(json.dumps(text)) + len(name)
-        if size <= room:
-            room -= size
-            kept.setdefault(canonical(name), []).append(text)
-    return _compact(kept)
+def _go_json(value: Mapping[str, object]) -> str:
+    """As Go writes it: keys in order, text as UTF-8, and nothing that HTML would read."""
+    text = json.dumps(dict(value), separators=(",", ":"), sort_keys=True, ensure_ascii=False)
+    return text.translate(_NOT_IN_GO_JSON)
+
+
+def _go_time(time_ns: int) -> str:
+    """As Go writes RFC 3339 with nanoseconds: without the zeros at the end."""
+    return f"{format_time(time_ns)[:-1].rstrip('0').rstrip('.')}Z"
 
 
 def _cut(truncated: bool) -> dict[str, str]:
     return {words.TRUNCATED: "true"} if truncated else {}
 
 
-def _add_how_to_read(extensions: dict[str, str], fields: Fields, truncated: bool) -> None:
+def _how_to_read(fields: Fields, truncated: bool) -> dict[str, str]:
     """What a reader of the body needs besides its content type: its compression, where V2's tensors begin, and whether
     it is whole."""
-    if truncated:
-        extensions[words.TRUNCATED] = "true"
-    if _READING_HEADERS.keys().isdisjoint(fields):
-        return
-    for name, extension in _READING_HEADERS.items():
-        value = fields.get(name)
-        if value and value != b"identity":
-            extensions[extension] = field_text(value)
+    found = ((extension, fields.get(name)) for name, extension in _READING_HEADERS.items())
+    told = {extension: field_text(value) for extension, value in found if value and value != b"identity"}
+    return told | _cut(truncated)
 
 
-def _client_ids(fields: Fields) -> dict[str, str]:
-    return {
-        extension: client_text(fields[name].decode("latin-1"))
-        for name, extension in _CLIENT_IDS.items()
-        if fields.get(name)
-    }
+def _caller(request: RequestHead) -> dict[str, str]:
+    """What the caller knows the request by."""
+    found = ((extension, request.fields.get(name, b"").strip()) for name, extension in _CLIENT_IDS.items())
+    ids = {extension: client_text(value.decode("latin-1")) for extension, value in found if value}
+    return ids | _trace(request)
 
 
 def _trace(request: RequestHead) -> dict[str, str]:
@@ -218,12 +248,8 @@ def _trace(request: RequestHead) -> dict[str, str]:
     return {words.TRACE_PARENT: parent.decode(), **kept}
 
 
-def _media_type(value: bytes | None) -> str | None:
-    return _media_type_text(value[:_FIELD_LIMIT]) if value else None
-
-
 @lru_cache(maxsize=256)
-def _media_type_text(value: bytes) -> str | None:
+def _media_type(value: bytes) -> str | None:
     """A body's media type. A body that is itself a CloudEvent travels as what it is written in, or a receiver would
     take it, and the id in it, for the event."""
     text = field_text(value)

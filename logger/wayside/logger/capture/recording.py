@@ -6,7 +6,6 @@ counted with its reason.
 """
 
 from collections.abc import Mapping
-from time import perf_counter
 from typing import Protocol
 
 from wayside.eventing.clock import Clock
@@ -20,6 +19,7 @@ from wayside.logger.counts import LoggerCounts
 from wayside.logger.settings import Capture, Identity, LogMode
 
 _NO_NOTES: Mapping[str, str] = {}
+_NO_STATUS = 0  # of a request that had no answer: no share by status names it
 REFUSED = "refused"
 
 
@@ -43,9 +43,11 @@ class Recorder:
         self.sampler = Sampler(capture.sampling, clock.monotonic_s)
         self.events = _factory(capture, identity, sampled=not self.sampler.takes_all)
         self.emit = outlet.offer
-        self._samples_at_start = not (self.sampler.takes_all or self.sampler.waits_for_status)
-        self._wants_request = capture.mode is not LogMode.RESPONSE
+        self.waits_for_status = self.sampler.waits_for_status
+        self._samples_at_start = not (self.sampler.takes_all or self.waits_for_status)
+        self.wants_request = capture.mode is not LogMode.RESPONSE
         self._wants_response = capture.mode is not LogMode.REQUEST
+        self.emits_broken = not capture.kserve_compatible
 
     def begin(self, request: RequestHead) -> "Recording | None":
         """The recording of a request whose head has just come; None where it is sampled out."""
@@ -59,15 +61,11 @@ class Recorder:
             return None
         return Recording(self, event_id, request, share)
 
-    def copy_request(self) -> BodyCopy | None:
-        capture = self.capture
-        return BodyCopy(capture.body_bytes, self.budget, capture.oversize) if self._wants_request else None
+    def new_copy(self) -> BodyCopy:
+        return BodyCopy(self.capture.body_bytes, self.budget, self.capture.oversize)
 
-    def copy_response(self, status: int) -> BodyCopy | None:
-        capture = self.capture
-        if not self._wants_response or (capture.kserve_compatible and status != 200):
-            return None
-        return BodyCopy(capture.body_bytes, self.budget, capture.oversize)
+    def wants_response(self, status: int) -> bool:
+        return self._wants_response and (status == 200 or not self.capture.kserve_compatible)
 
 
 def _factory(capture: Capture, identity: Identity, *, sampled: bool) -> EventFactory:
@@ -81,8 +79,8 @@ class Recording:
     sides may overlap. `give_up` ends it wherever it is. What comes after an end is passed over."""
 
     __slots__ = (
-        *("_answer_fields", "_arrived_s", "_first_byte_s", "_inference", "_recorder", "_request"),
-        *("_request_event", "_request_done", "_response", "_status", "_time_ns", "_head", "_id", "_share"),
+        *("_answer", "_arrived_s", "_head", "_id", "_inference", "_over", "_recorded_ns", "_recorder"),
+        *("_request", "_request_done", "_response", "_share", "_time_ns"),
     )
 
     def __init__(self, recorder: Recorder, event_id: str, head: RequestHead, share: float) -> None:
@@ -91,116 +89,131 @@ class Recording:
         self._head = head
         self._share = share
         self._time_ns = recorder.clock.time_ns()
-        self._arrived_s = perf_counter()
-        self._first_byte_s = 0.0
-        self._inference: Inference | None = None
-        self._request: BodyCopy | None = recorder.copy_request()
-        self._request_done = False
-        self._request_event: tuple[BodyCopy, int] | None = None  # held until the status is known
+        self._arrived_s = recorder.clock.monotonic_s()
+        self._request = recorder.new_copy() if recorder.wants_request else None
+        self._recorded_ns = 0
+        self._request_done = self._over = False
+        self._answer: Answer | None = None
         self._response: BodyCopy | None = None
-        self._status = 0
-        self._answer_fields: Fields = {}
+        self._inference: Inference | None = None
 
     # the request
 
     def request_body(self, data: bytes) -> None:
-        if self._request is not None:
+        if self._request is not None and not self._request_done:
             self._request.add(data)
 
     def request_done(self) -> None:
         """The body came in whole."""
-        self._request_done = True
-        copy, self._request = self._request, None
-        if copy is None:
+        if self._request_done or self._over:
             return
-        if self._recorder.sampler.waits_for_status and not self._status:
-            self._request_event = copy, self._recorder.clock.time_ns()
-        else:
-            self._emit_request(copy, self._recorder.clock.time_ns())
+        self._request_done = True
+        if self._request is not None:
+            self._recorded_ns = self._recorder.clock.time_ns()
+            if self._answer is not None or not self._recorder.waits_for_status:
+                self._emit_request(self._request)
 
     # the response
 
     def response_head(self, status: int, fields: Fields) -> None:
         """The final head; interim ones (1xx) are not told."""
-        if not self._is_sampled(status):
-            self.give_up()
-            self._recorder.counts.sampled_out += 1
+        if self._answer is not None or self._over:
             return
-        self._status, self._answer_fields = status, fields
-        self._first_byte_s = perf_counter() - self._arrived_s
-        self._response = self._recorder.copy_response(status)
-        if self._request_event is not None:
-            held, self._request_event = self._request_event, None
-            self._emit_request(*held)
+        recorder = self._recorder
+        if recorder.waits_for_status and not self._is_sampled(status):
+            return
+        self._answer = Answer(status, fields, recorder.clock.monotonic_s() - self._arrived_s, _NO_NOTES)
+        if recorder.wants_response(status):
+            self._response = recorder.new_copy()
 
     def response_body(self, data: bytes) -> None:
-        if self._response is not None:
-            self._response.add(data)
+        copy = self._response
+        if copy is not None:
+            if copy.is_empty and self._answer is not None:
+                self._answer.first_byte_s = self._recorder.clock.monotonic_s() - self._arrived_s
+            copy.add(data)
 
     def response_done(self, *, whole: bool = True, notes: Mapping[str, str] = _NO_NOTES) -> None:
         """The answer is at its end; not `whole` where it broke off, by either side. `notes` become extensions."""
-        if self._response is not None and self._request_done and (whole or self._emits_broken):
-            copy, self._response = self._response, None
-            end_ns, latency_s = self._recorder.clock.time_ns(), perf_counter() - self._arrived_s
-            answer = Answer(self._status, self._answer_fields, end_ns, latency_s, self._first_byte_s, notes)
+        if self._over:
+            return
+        answer, copy = self._answer, self._response
+        if answer is None:
+            self._is_sampled(_NO_STATUS)
+        elif copy is not None and self._request_done and (whole or self._recorder.emits_broken):
+            answer.latency_s = self._recorder.clock.monotonic_s() - self._arrived_s
+            answer.end_ns = self._recorder.clock.time_ns()
+            answer.notes = notes
             self._emit_response(copy, answer, whole=whole)
         self.give_up()
 
-    @property
-    def _emits_broken(self) -> bool:
-        return not self._recorder.capture.kserve_compatible
-
     def give_up(self) -> None:
         """Forget what was copied and has not become an event. May be called twice."""
-        held = self._request_event[0] if self._request_event is not None else None
-        for copy in (self._request, self._response, held):
-            if copy is not None:
-                copy.release()
-        self._request = self._response = self._request_event = None
+        self._over = True
+        if self._request is not None:
+            self._request.release()
+            self._request = None
+        if self._response is not None:
+            self._response.release()
+            self._response = None
+
+    # sampling by status
+
+    def _is_sampled(self, status: int) -> bool:
+        """Decide by the status, and emit the request that was held until it was known, or give up."""
+        recorder = self._recorder
+        if not recorder.waits_for_status:
+            return True
+        share = recorder.sampler.share_by_status(recorder.sampler.key(self._head.fields, self._id), status)
+        if share is None:
+            recorder.counts.sampled_out += 1
+            self.give_up()
+            return False
+        self._share = share
+        if self._request is not None and self._request_done:
+            self._emit_request(self._request)
+        return True
 
     # events
 
-    def _is_sampled(self, status: int) -> bool:
-        sampler = self._recorder.sampler
-        if not sampler.waits_for_status:
-            return True
-        share = sampler.share_by_status(sampler.key(self._head.fields, self._id), status)
-        self._share = share or 0.0
-        return share is not None
-
-    def _shared(self) -> Inference:
-        if self._inference is None:
-            events = self._recorder.events
-            self._inference = events.inference(self._id, self._time_ns, self._head, self._share)
-        return self._inference
-
-    def _emit_request(self, copy: BodyCopy, recorded_ns: int) -> None:
-        if not self._counted("request", copy):
+    def _emit_request(self, copy: BodyCopy) -> None:
+        self._request = None
+        recorder, body = self._recorder, self._taken("request", copy)
+        if body is None:
             return
-        body = copy.take()
         try:
-            event = self._recorder.events.request(self._shared(), body, recorded_ns, truncated=copy.truncated)
+            shared = self._inference or self._shared()
+            event = recorder.events.request(shared, body, self._recorded_ns, truncated=copy.truncated)
         except WaysideError:  # whatever a client sent, inference goes on; what cannot be an event is counted
-            self._recorder.counts.drop("request", REFUSED)
+            recorder.counts.drop("request", REFUSED)
         else:
-            self._recorder.emit(event)
+            recorder.emit(event)
 
     def _emit_response(self, copy: BodyCopy, answer: Answer, *, whole: bool) -> None:
-        if not self._counted("response", copy):
+        self._response = None
+        recorder, body = self._recorder, self._taken("response", copy)
+        if body is None:
             return
-        truncated, body = copy.truncated or not whole, copy.take()
         try:
-            event = self._recorder.events.response(self._shared(), answer, body, truncated=truncated)
+            shared = self._inference or self._shared()
+            event = recorder.events.response(shared, answer, body, truncated=copy.truncated or not whole)
         except WaysideError:
-            self._recorder.counts.drop("response", REFUSED)
+            recorder.counts.drop("response", REFUSED)
         else:
-            self._recorder.emit(event)
+            recorder.emit(event)
 
-    def _counted(self, kind: str, copy: BodyCopy) -> bool:
-        """Count what should be an event; False where its copy was given up."""
+    def _shared(self) -> Inference:
+        """What both events say, made for the first of them."""
+        events = self._recorder.events
+        self._inference = events.inference(self._id, self._time_ns, self._head, self._share)
+        return self._inference
+
+    def _taken(self, kind: str, copy: BodyCopy) -> bytes | None:
+        """The body of what is captured, and counted so; None where its copy was given up."""
         counts = self._recorder.counts
         counts.captured[kind] += 1
-        counts.truncated += copy.truncated
         if copy.lost:
             counts.drop(kind, copy.lost)
-        return not copy.lost
+            return None
+        counts.truncated += copy.truncated
+        return copy.take()

@@ -11,7 +11,6 @@ from wayside.eventing.http.message import Headers
 
 Fields = Mapping[bytes, bytes]  # the first value of each header, by its name in lower case
 _PROBE_AGENTS: Final = (b"kube-probe/", b"Knative-Activator-Probe")
-_PROBE_HEADERS: Final = frozenset((b"k-network-probe", b"k-kubelet-probe"))
 
 
 @dataclass(slots=True)
@@ -32,6 +31,14 @@ class RequestHead:
 
     @property
     def is_probe(self) -> bool:
-        """Whether Kubernetes or Knative asks after the model: no request of a client's, and never an event."""
+        """Whether Kubernetes or Knative asks after the model: no request of a client's, and never an event.
+
+        As to KServe's agent, what else carries `K-Network-Probe` or `K-Kubelet-Probe` is traffic.
+        """
         fields = self.fields
-        return fields.get(b"user-agent", b"").startswith(_PROBE_AGENTS) or not _PROBE_HEADERS.isdisjoint(fields)
+        return fields.get(b"user-agent", b"").startswith(_PROBE_AGENTS) or fields.get(b"k-network-probe") == b"probe"
+
+    @property
+    def is_health_check(self) -> bool:
+        """Whether it is a probe by who sends it: kubelet, or Knative's activator."""
+        return self.fields.get(b"user-agent", b"").startswith(_PROBE_AGENTS)

@@ -10,6 +10,7 @@ from hashlib import blake2b
 from wayside.logger.settings import Sampling
 
 _SPAN = float(1 << 64)
+_REQUEST_ID = b"x-request-id"
 
 
 def position(key: bytes) -> float:
@@ -22,7 +23,7 @@ class Sampler:
 
     def __init__(self, sampling: Sampling, clock: Callable[[], float]) -> None:
         self._sampling = sampling
-        self._header = sampling.key.lower().encode("latin-1") or b"x-request-id"
+        self._header = sampling.key.lower().encode("latin-1") or _REQUEST_ID
         self._rate = RateLimit(sampling.per_second, clock) if sampling.per_second is not None else None
 
     @property
@@ -35,8 +36,8 @@ class Sampler:
         return self._rate is None and not self.waits_for_status and self._sampling.share >= 1.0
 
     def key(self, fields: Mapping[bytes, bytes], event_id: str) -> bytes:
-        """What a request is known by."""
-        return fields.get(self._header) or event_id.encode()
+        """What a request is known by: the header that is named, else its request id, else itself."""
+        return fields.get(self._header) or fields.get(_REQUEST_ID) or event_id.encode()
 
     def share_at_start(self, key: bytes) -> float | None:
         """The share at which a request is in, by what is known when it begins; None where it is out."""

@@ -63,7 +63,7 @@ def settings_of(arguments: argparse.Namespace, environ: Mapping[str, str]) -> Lo
 def _check_numbers(arguments: argparse.Namespace) -> None:
     if not 0 < arguments.component_port < 65_536:
         raise ConfigurationError(f"--component-port {arguments.component_port} is not a port (1-65535)")
-    for name in ("workers", "queue_events", "queue_bytes", "capture_total", "batch_events"):
+    for name in ("workers", "pipeline", "queue_events", "queue_bytes", "capture_total", "batch_events"):
         if getattr(arguments, name) < 1:
             raise ConfigurationError(f"--{name.replace('_', '-')} must be above 0")
     if not 0.01 <= arguments.send_timeout <= 900:  # what Kafka's client takes; no number lies between nan's bounds
@@ -123,6 +123,7 @@ def _delivery(arguments: argparse.Namespace) -> Delivery:
         batching=_batching(arguments, store),
         store=store,
         raw_values=arguments.compat == "kserve",
+        pipeline=arguments.pipeline,
     )
 
 

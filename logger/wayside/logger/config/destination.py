@@ -27,7 +27,8 @@ def check_log_url(text: str) -> str:
         StoreAddress.parse(text)
         return text
     if text.lower().startswith(_HTTP):
-        return HttpAddress.parse(text).text
+        HttpAddress.parse(text)
+        return text
     raise ConfigurationError(f"--log-url {text!r} is no place that events can be sent to: {_FORMS}, or {STDOUT}")
 
 

@@ -29,8 +29,8 @@ LISTS = frozenset({"redact"})  # flags that may be given several times, and add 
 SERVICE_SETTINGS = frozenset(
     {
         *("sample", "sample-key", "sample-status", "max-body-bytes", "oversize", "redact", "compress", "compat"),
-        *("capture-total", "queue-events", "queue-bytes", "batch-events", "batch-interval", "workers", "send-timeout"),
-        *("spool", "spool-limit", "spool-when-full", "quiet-period", "grace", "processes", "revision"),
+        *("capture-total", "queue-events", "queue-bytes", "batch-events", "batch-interval", "workers", "pipeline"),
+        *("send-timeout", "spool", "spool-limit", "spool-when-full", "quiet-period", "grace", "processes", "revision"),
     }
 )
 # What the file in the CA ConfigMap may set for a namespace: names of files besides
@@ -118,6 +118,7 @@ def _add_delivery(group: argparse._ArgumentGroup) -> None:
     add("--batch-interval", type=float, default=0.0, help="seconds that the first of them waits for others (0)")
     add("--queue-events", type=parse_count, default=100_000, help="events that may wait to be sent (100000)")
     add("--queue-bytes", type=parse_size, default="64Mi", help="bytes that may wait to be sent (64Mi)")
+    add("--pipeline", type=parse_count, default=16, help="posts that may share a connection to a quick sink (16)")
     add("--send-timeout", type=float, default=10.0, help="seconds that one post may take (10)")
     add("--kafka-config", type=Path, metavar="FILE", help="librdkafka's settings (SASL, TLS) for a kafka:// log url")
     add("--spool", default="", metavar="DIR", help="a folder where events wait that cannot be sent")

@@ -2,12 +2,12 @@
 
 Source: RFC 9112 sections 4 to 7 and 9.3.
 Invariant: reading does no I/O and keeps no more than `HEAD_LIMIT` bytes; whatever is not an answer, or could be read in
-two ways, raises `BadAnswer`.
+two ways, is none.
 """
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from wayside.eventing.errors import WaysideError
 
@@ -31,12 +31,14 @@ class BadAnswer(WaysideError):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """`text` is the beginning of the body; `keeps_alive`: another request may follow on the connection."""
+    """`text` is the beginning of the body; `keeps_alive`: another request may follow on the connection; `pipelines`: so
+    may several, as HTTP/1.1 has it."""
 
     status: int
     retry_after_s: float | None = None
     text: bytes = b""
     keeps_alive: bool = True
+    pipelines: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,43 +49,66 @@ class _Head:
     length: int | None
     chunked: bool
     keeps_alive: bool
+    pipelines: bool
     retry_after_s: float | None
 
 
 class AnswerReader:
-    """Reads one answer after another from one connection. `begun`: the present one has sent a byte."""
+    """Reads one answer after another from one connection. `begun`: the next one has sent a byte."""
 
     def __init__(self) -> None:
-        self.begun = False
         self._known: tuple[bytes, Answer | None] = (b"", None)
         self._buffer = bytearray()
         self._start()
 
     def _start(self) -> None:
         self.begun = False
-        self._buffer.clear()
         self._step: _Step = self._read_head
         self._head_bytes = self._framing_bytes = self._body_bytes = self._left = self._searched = 0
         self._head: _Head | None = None
         self._text = b""
         self._answer: Answer | None = None
 
-    def feed(self, data: bytes) -> Answer | None:
-        """The answer, once it is whole. Raises `BadAnswer`."""
-        if not self.begun and data == self._known[0]:
-            return self._known[1]  # servers repeat themselves: the same bytes from the start are the same answer
-        whole = not self.begun
-        self.begun = True
+    def feed(self, data: bytes, awaited: int = 1) -> list[Answer]:
+        """The answers that are whole by now, of `awaited` that were asked for.
+
+        After an answer that ends the connection, which one does that nobody asked for, or nonsense, comes after, the
+        rest is passed over. Raises `BadAnswer` where it comes before any answer.
+        """
+        known, answer = self._known
+        count = len(data) // len(known) if answer is not None and not self.begun else 0
+        if answer is not None and 0 < count <= awaited and data == known * count:
+            return [answer] * count  # servers repeat themselves: the same bytes from the start are the same answers
         self._buffer += data
+        answers: list[Answer] = []
+        is_over = False
+        try:
+            while self._buffer and len(answers) < awaited and (not answers or answers[-1].keeps_alive):
+                if (answer := self._read_one(data)) is None:
+                    return answers
+                answers.append(answer)
+        except BadAnswer:
+            if not answers:
+                raise
+            is_over = True
+        if self._buffer or is_over:
+            answers[-1] = replace(answers[-1], keeps_alive=False)
+            self._buffer.clear()
+        return answers
+
+    def _read_one(self, data: bytes) -> Answer | None:
+        """The answer at the buffer's beginning, which is part of `data` unless it began before."""
+        left_bytes, is_new = len(self._buffer), not self.begun
+        self.begun = True
         while self._answer is None and self._step():
             pass
         answer = self._answer
         if answer is None:
             return None
-        if self._buffer:
-            answer = Answer(answer.status, answer.retry_after_s, answer.text, keeps_alive=False)  # nobody asked for it
-        if whole and len(data) <= _KNOWN_LIMIT:
-            self._known = data, answer
+        taken_bytes = left_bytes - len(self._buffer)
+        if is_new and answer.keeps_alive and taken_bytes <= _KNOWN_LIMIT:
+            at = len(data) - left_bytes
+            self._known = data[at : at + taken_bytes], answer
         self._start()
         return answer
 
@@ -201,7 +226,7 @@ class AnswerReader:
     def _finish(self) -> None:
         head = self._head
         assert head is not None, "a body has a head"
-        self._answer = Answer(head.status, head.retry_after_s, self._text, head.keeps_alive)
+        self._answer = Answer(head.status, head.retry_after_s, self._text, head.keeps_alive, head.pipelines)
 
 
 def _head_of(text: bytes) -> _Head:
@@ -215,7 +240,7 @@ def _head_of(text: bytes) -> _Head:
     chunked = _is_chunked(fields, match[1])
     length = None if chunked else _length(status, fields)
     keeps_alive = (chunked or length is not None) and _keeps_alive(match[1], fields)
-    return _Head(status, length, chunked, keeps_alive, _retry_after_s(fields))
+    return _Head(status, length, chunked, keeps_alive, match[1] == b"1", _retry_after_s(fields))
 
 
 def _fields(lines: list[bytes]) -> dict[bytes, list[bytes]]:

@@ -8,11 +8,9 @@ logger's time to stop is over, at which the spool keeps it for the next logger.
 import asyncio
 import logging
 from collections import deque
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Sequence
 from time import perf_counter
 
-from wayside.eventing.backoff import Backoff
 from wayside.eventing.errors import WaysideError
 from wayside.eventing.event import CloudEvent
 from wayside.eventing.outage import OutageNotice, is_told
@@ -20,26 +18,18 @@ from wayside.eventing.sink import EventRefused, Sink, SinkUnavailable
 from wayside.logger.counts import LoggerCounts
 from wayside.logger.emit.batch_sink import BatchSink
 from wayside.logger.emit.outbox import Outbox
-from wayside.logger.emit.parcel import Parcel, kind_of, size_of
+from wayside.logger.emit.parcel import Parcel, Shipment, kind_of, size_of
+from wayside.logger.emit.retries import Retries
 from wayside.logger.emit.sender import Sender, SinkBusy, sender_over
 from wayside.logger.emit.spool import Spool
 from wayside.logger.emit.spool_feed import SpoolFeed
 from wayside.logger.settings import Delivery
 
 log = logging.getLogger("wayside.logger")
-_BACKOFF = Backoff()
 _SPOOLING_S = 5.0  # the part of the grace, half of it at most, in which the spool takes what was not sent
-_SHIPMENTS_A_TURN = 32  # then whatever else the loop has to do comes first
-
-
-@dataclass(slots=True, eq=False)
-class _Shipment:
-    """The parcels of one message, which are sent, or tried again, together."""
-
-    parcels: list[Parcel]
-    failures: int = 0
-    posted_s: float = 0.0
-    retry: asyncio.TimerHandle | None = None
+_SHIPMENTS_A_TURN = 64  # then whatever else the loop has to do comes first
+_GATHER_S = 0.002  # how long the first of several events that are cheaper together waits for the others
+_AWAY_S = 1.0  # a sink that was away for longer, and is back, is sent soon what waits for another try
 
 
 class Emitter:
@@ -62,13 +52,14 @@ class Emitter:
         self._waits_for_more = self._sender.batches.interval_s > 0
         self.queue = Outbox(delivery.queue_events, delivery.queue_bytes, self._sender.batches)
         self._apart: deque[Parcel] = deque()  # of messages that were refused as a whole: each is tried alone
-        self._on_way: dict[_Shipment, None] = {}  # in the order in which they were posted
-        self._free_posts = 0
+        self._on_way: dict[Shipment, bool] = {}  # in the order in which they were posted; all of them True
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._retries = Retries(self._retry)
         self._wake: asyncio.Handle | None = None
-        self._due: asyncio.TimerHandle | None = None
+        self._due: asyncio.TimerHandle | None = None  # when a message goes though it could hold more
         self._feed: asyncio.Task[None] | None = None
         self._refused = self._given_up = self._held = 0
+        self._away_since_s = 0.0
         self._outage = OutageNotice(log, "events wait in memory" if spool is None else "events wait in the spool")
 
     @property
@@ -80,9 +71,8 @@ class Emitter:
         """Raises `ConfigurationError` for a spool or a sink that cannot be used."""
         if self.spool is not None:
             await self.spool.start(self)
-        await self._sender.start()
+        await self._sender.start(self._note_reports)
         self._loop = asyncio.get_running_loop()
-        self._free_posts = self._sender.limit_posts
         if self.spool is not None:
             self._feed = asyncio.create_task(SpoolFeed(self, self.spool).run())
         self._dispatch()
@@ -112,6 +102,7 @@ class Emitter:
         """Send until nothing is left in memory or in the spool, or the time is over."""
         self.queue.hurries = True
         self.queue.is_closed = self.spool is None
+        self._retries.hurry()
         self._dispatch()
         try:
             async with asyncio.timeout(grace_s - (min(_SPOOLING_S, grace_s / 2) if self.spool is not None else 0.0)):
@@ -127,18 +118,14 @@ class Emitter:
         """Queue an event, or spool it, or drop and count it where there is no room."""
         size_bytes = size_of(event)
         spool = self.spool
-        if self.is_away and spool is not None and spool.offer(event, size_bytes) is None:
+        if spool is not None and self.is_away and spool.offer(event, size_bytes) is None:
             return
-        if self._hold(event, size_bytes):
+        if self.enqueue(Parcel(event, size_bytes)):
+            self._held += 1
             return
         reason = spool.offer(event, size_bytes) if spool is not None else "queue_full"
         if reason is not None:
             self.counts.drop(kind_of(event), reason)
-
-    def _hold(self, event: CloudEvent, size_bytes: int) -> bool:
-        taken = self.enqueue(Parcel(event, size_bytes))
-        self._held += taken
-        return taken
 
     def enqueue(self, parcel: Parcel) -> bool:
         """Take a parcel to be sent and settled; False where there is no room."""
@@ -147,9 +134,15 @@ class Emitter:
             parcel.since_s = loop.time()
         if not self.queue.offer(parcel):
             return False
-        if self._wake is None and self._free_posts and loop is not None and self._is_due(loop):
-            self._wake = loop.call_soon(self._dispatch)  # later: who offers is serving a client
+        if self._wake is None and loop is not None and len(self._on_way) < self._sender.limit_posts:
+            self._wake_later(loop)
         return True
+
+    def _wake_later(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Dispatch in a later turn, as who offers is serving a client, or once there may be more to send together."""
+        if self._is_due(loop):
+            gathers = self._sender.gathers > 1 and not self.queue.hurries
+            self._wake = loop.call_later(_GATHER_S, self._dispatch) if gathers else loop.call_soon(self._dispatch)
 
     def _is_due(self, loop: asyncio.AbstractEventLoop) -> bool:
         """Whether there is a message to send now; if not, it will be looked at again in time."""
@@ -161,10 +154,12 @@ class Emitter:
 
     def take_back(self, event: CloudEvent, reason: str) -> None:
         """The spool could not keep it: as far as there is room it waits as it would without a spool."""
-        if not self._hold(event, size_of(event)):
-            self.counts.drop(kind_of(event), reason)
-            self._given_up += 1
-            self.changed.set()
+        if self.enqueue(Parcel(event, size_of(event))):
+            self._held += 1
+            return
+        self.counts.drop(kind_of(event), reason)
+        self._given_up += 1
+        self.changed.set()
 
     def note_lost(self, count: int, reason: str) -> None:
         """The spool lost events, whose kind it does not know any more."""
@@ -175,19 +170,20 @@ class Emitter:
 
     def _dispatch(self) -> None:
         """Send as much as may be in flight, or as much as one turn of the loop should bear."""
-        if self._wake is not None or self._due is not None:
-            self._sleep()
+        self._sleep()
         loop = self._loop
         if loop is None:
             return
+        on_way, limit_posts, posted_s = self._on_way, self._sender.limit_posts, perf_counter()
         for _ in range(_SHIPMENTS_A_TURN):
-            if not (self._free_posts and (parcels := self._next(loop))):
-                return
-            shipment = _Shipment(parcels)
-            self._on_way[shipment] = None
-            self._free_posts -= 1
-            self._ship(shipment)
-        self._wake = loop.call_soon(self._dispatch)
+            if len(on_way) >= limit_posts or not (parcels := self._next(loop)):
+                break
+            shipment = Shipment(parcels)
+            on_way[shipment] = True
+            self._ship(shipment, posted_s)
+        else:
+            self._wake = loop.call_soon(self._dispatch)
+        self._sender.flush()
 
     def _sleep(self) -> None:
         for handle in (self._wake, self._due):
@@ -199,24 +195,23 @@ class Emitter:
         """The parcels of the next message; none where nothing waits, or what waits is to wait for more."""
         if self._apart:
             return [self._apart.popleft()]
-        return self.queue.take() if len(self.queue) and self._is_due(loop) else []
+        return self.queue.take() if not self._waits_for_more or self._is_due(loop) else []
 
-    def _ship(self, shipment: _Shipment) -> None:
+    def _ship(self, shipment: Shipment, posted_s: float) -> None:
         """Post a shipment, unless the spool takes all of it."""
-        shipment.retry = None
         if self.is_away and self._put_aside(shipment):
             return
-        shipment.posted_s = perf_counter()
+        shipment.posted_s = posted_s
         try:
-            self._sender.post([parcel.event for parcel in shipment.parcels], partial(self._note_report, shipment))
+            self._sender.post(shipment)
         except Exception as exc:  # whatever one event does, the others are sent
             self._fail(shipment, exc)
 
-    def _retry(self, shipment: _Shipment) -> None:
-        self._ship(shipment)
+    def _retry(self, shipment: Shipment) -> None:
+        self._ship(shipment, perf_counter())
         self._dispatch()  # where the spool took it, there is room for another
 
-    def _put_aside(self, shipment: _Shipment) -> bool:
+    def _put_aside(self, shipment: Shipment) -> bool:
         """While the log url is away, leave to the spool what it takes of a shipment; True where that is all."""
         spool = self.spool
         if spool is None:
@@ -237,24 +232,45 @@ class Emitter:
         self.queue.release(parcel.size_bytes)
         return True
 
-    def _note_report(self, shipment: _Shipment, error: Exception | None) -> None:
-        """A sender's report; it comes too late where the shipment was put away at the end."""
-        if shipment not in self._on_way:
-            return
+    def _note_reports(self, shipments: Sequence[Shipment], error: Exception | None) -> None:
+        """A sender's report; it comes too late for what was put away at the end."""
+        if error is None or isinstance(error, EventRefused | SinkBusy):  # they were posted together
+            self.counts.send.observe(perf_counter() - shipments[0].posted_s, len(shipments))
         if error is None:
-            self._observe(shipment.posted_s)
-            for parcel in shipment.parcels:
-                self.queue.release(parcel.size_bytes)
-                self._settle_sent(parcel)
-            self._note_back()
-            self._close(shipment)
+            self._note_accepted(shipments)
         else:
-            if isinstance(error, EventRefused | SinkBusy):
-                self._observe(shipment.posted_s)
-            self._fail(shipment, error)
-        self._dispatch()
+            for shipment in shipments:
+                if shipment in self._on_way:
+                    self._fail(shipment, error)
+                else:
+                    shipment.tell(error)
+        waiting = len(self.queue)
+        if self._apart or waiting >= self._sender.gathers or (waiting and self.queue.hurries):
+            self._dispatch()
+        elif waiting and self._wake is None and self._loop is not None:
+            self._wake_later(self._loop)
 
-    def _fail(self, shipment: _Shipment, error: Exception) -> None:
+    def _note_accepted(self, shipments: Sequence[Shipment]) -> None:
+        on_way, sent = self._on_way, self.counts.sent
+        freed_bytes = settled = 0
+        for shipment in shipments:
+            if not on_way.pop(shipment, False):
+                shipment.tell(None)
+                continue
+            settled += 1
+            for parcel in shipment.parcels:
+                freed_bytes += parcel.size_bytes
+                sent[kind_of(parcel.event)] += 1
+                if parcel.position is None:
+                    self._held -= 1
+                else:
+                    self._settle_spooled(parcel.position)
+        self.queue.release(freed_bytes)
+        if settled:
+            self._note_back(settled)
+            self.changed.set()
+
+    def _fail(self, shipment: Shipment, error: Exception) -> None:
         """Try a shipment again later, or its parcels one by one, or drop the one that it is."""
         if isinstance(error, SinkUnavailable):
             self._note_away(error)
@@ -269,28 +285,20 @@ class Emitter:
             self._settle_refused(shipment.parcels[0], error)
         self._close(shipment)
 
-    def _retry_later(self, shipment: _Shipment, retry_after_s: float | None) -> None:
-        if self._loop is None:
-            return  # it is about to be put away with the rest
-        shipment.failures += 1
-        delay_s = _BACKOFF.delay_s(shipment.failures, retry_after_s)
-        shipment.retry = self._loop.call_later(delay_s, self._retry, shipment)
+    def _retry_later(self, shipment: Shipment, retry_after_s: float | None) -> None:
+        if self._loop is not None:  # else it is about to be put away with the rest
+            self._retries.add(shipment, retry_after_s)
 
-    def _close(self, shipment: _Shipment) -> None:
+    def _close(self, shipment: Shipment) -> None:
         self._on_way.pop(shipment, None)
-        self._free_posts += 1
         self.changed.set()
 
     # what became of it
 
-    def _observe(self, posted_s: float) -> None:
-        self.counts.send.observe(perf_counter() - posted_s)
-
-    def _settle_sent(self, parcel: Parcel) -> None:
-        self.counts.sent[kind_of(parcel.event)] += 1
-        if self.spool is not None:
-            self.spool.counts.sent += parcel.position is not None
-        self._let_go(parcel)
+    def _settle_spooled(self, position: int) -> None:
+        assert self.spool is not None, "who read it from the spool has one"
+        self.spool.counts.sent += 1
+        self.spool.reader.settle(position)
 
     def _settle_refused(self, parcel: Parcel, error: Exception) -> None:
         self.counts.drop(kind_of(parcel.event), "refused")
@@ -311,41 +319,44 @@ class Emitter:
 
     def _note_away(self, error: SinkUnavailable) -> None:
         self.counts.attempts["unavailable"] += 1
+        if not self.is_away and self._loop is not None:
+            self._away_since_s = self._loop.time()
         self.is_away, self.retry_after_s = True, error.retry_after_s
         self._outage.note_away(error)
 
-    def _note_back(self) -> None:
-        self.counts.attempts["accepted"] += 1
+    def _note_back(self, accepted: int) -> None:
+        self.counts.attempts["accepted"] += accepted
         if not self.is_away:
             return
         self.is_away = False
         waiting = len(self.queue) if self.spool is None else self.in_memory + self.spool.waiting
         self._outage.note_back(f"the log url takes events again; {waiting} wait")
+        if self._loop is not None and self._loop.time() - self._away_since_s > _AWAY_S:
+            self._retries.hurry()
 
     async def attempt(self, parcel: Parcel) -> bool:
         """Send a parcel of the spool's once and settle it; False where it is to be tried again."""
-        error = await self._post_alone(parcel.event)
+        error = await self._post_alone(parcel)
         if isinstance(error, SinkUnavailable):
             self._note_away(error)
             return False
-        if error is None:
-            self._settle_sent(parcel)
-            self._note_back()
-        else:
+        if error is not None:
             self._settle_refused(parcel, error)
+            return True
+        assert parcel.position is not None, "it is the spool's"
+        self.counts.sent[kind_of(parcel.event)] += 1
+        self._settle_spooled(parcel.position)
+        self._note_back(1)
         return True
 
-    async def _post_alone(self, event: CloudEvent) -> Exception | None:
-        posted_s = perf_counter()
-        reported: asyncio.Future[Exception | None] = asyncio.get_running_loop().create_future()
+    async def _post_alone(self, parcel: Parcel) -> Exception | None:
+        waiter: asyncio.Future[Exception | None] = asyncio.get_running_loop().create_future()
         try:
-            self._sender.post([event], partial(_resolve, reported))
+            self._sender.post(Shipment([parcel], posted_s=perf_counter(), waiter=waiter))
         except Exception as exc:
             return exc
-        error = await reported
-        if error is None or isinstance(error, EventRefused | SinkBusy):
-            self._observe(posted_s)
-        return error
+        self._sender.flush()
+        return await waiter
 
     # the end
 
@@ -369,10 +380,9 @@ class Emitter:
         """All parcels, those on their way first; they are not reported any more."""
         rest: list[Parcel] = []
         for shipment in self._on_way:
-            if shipment.retry is not None:
-                shipment.retry.cancel()
             rest += shipment.parcels
         self._on_way.clear()
+        self._retries.clear()
         rest += [*self._apart, *self.queue.take_all()]
         self._apart.clear()
         return rest
@@ -384,8 +394,3 @@ class Emitter:
             log.warning(words, spooled, self._given_up)
         elif self._given_up:
             log.warning("stopped with %d events unsent; they are dropped", self._given_up)
-
-
-def _resolve(reported: "asyncio.Future[Exception | None]", error: Exception | None) -> None:
-    if not reported.done():
-        reported.set_result(error)

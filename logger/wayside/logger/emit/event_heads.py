@@ -33,8 +33,9 @@ def escaped_value(value: str) -> str:
 class HeadWriter:
     """Writes heads for one target. With `raw_values`, attributes travel as they are, as KServe's agent writes them."""
 
-    def __init__(self, target: str, host: str, *, raw_values: bool = False) -> None:
-        self._start = f"POST {target} HTTP/1.1\r\nhost: {host}\r\n"
+    def __init__(self, target: str, host: str, authorization: str = "", *, raw_values: bool = False) -> None:
+        who = f"authorization: {authorization}\r\n" if authorization else ""
+        self._start = f"POST {target} HTTP/1.1\r\nhost: {host}\r\n{who}"
         self._templates: dict[tuple[object, ...], str] = {}
         self._write: _Write = raw_value if raw_values else escaped_value
         self._is_plain = _is_plain_raw if raw_values else _is_plain
@@ -44,11 +45,14 @@ class HeadWriter:
         kind, extensions = event.datacontenttype, event.extensions
         if kind is not None and holds_events(kind):
             return self.plain_message(*encode_binary(event))
-        given = (event.id, event.source, event.type, event.time, event.dataschema, event.subject)
-        shape = (kind is None, given[3] is None, given[4] is None, given[5] is None, *extensions)
+        time, schema, subject = event.time, event.dataschema, event.subject
+        if time is not None and schema is None and subject is None:  # as the logger makes them
+            values = [event.id, event.source, event.type, time, *extensions.values()]
+        else:
+            given = (event.id, event.source, event.type, time, schema, subject, *extensions.values())
+            values = [value for value in given if value is not None]
+        shape = (kind is None, time is None, schema is None, subject is None, *extensions)
         template = self._templates.get(shape) or self._template(event, shape)
-        values = [value for value in given if value is not None]
-        values += extensions.values()
         if not self._is_plain(values):
             values = [self._write(value) for value in values]
         if kind is not None:

@@ -1,21 +1,21 @@
-"""Where a log url over HTTP points. Needs the standard library alone.
+"""Where a log url over HTTP points, and with what credentials, if it names any.
 
-Source: RFC 9110 section 4.2; RFC 9112 section 3.2.
-Invariant: what parses can stand in a request's head as it is, and holds no credentials.
+Source: RFC 7617 (Basic); Go's net/http, by which KServe's agent sends a URL's user and password so.
+Invariant: credentials are in `authorization` alone: `text`, which goes into logs, has none.
 """
 
-import re
+from base64 import b64encode
 from dataclasses import dataclass
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 from wayside.eventing.errors import ConfigurationError
-
-_VISIBLE = re.compile(r"[\x21-\x7e]+")
+from wayside.eventing.http.url import Url
 
 
 @dataclass(frozen=True, slots=True)
 class HttpAddress:
-    """A parsed http(s) URL: where to connect, the request target, and the `host` header that goes with it."""
+    """A parsed http(s) URL: where to connect, the request target, and the headers that go with it: `host`, here
+    `authority`, and unless it is empty `authorization`."""
 
     text: str
     host: str
@@ -23,20 +23,28 @@ class HttpAddress:
     tls: bool
     target: str
     authority: str
+    authorization: str = ""
 
     @classmethod
     def parse(cls, text: str) -> "HttpAddress":
         """Raises `ConfigurationError` for anything but an absolute http or https URL."""
-        try:
-            parts = urlsplit(text)
-            port = parts.port
-            (parts.hostname or "").encode("idna")  # as the resolver will: a label may be empty or too long
-        except ValueError as exc:
-            raise ConfigurationError(f"{text!r} is not a URL: {exc}") from exc
-        if parts.scheme not in ("http", "https") or not parts.hostname or _VISIBLE.fullmatch(text) is None:
-            raise ConfigurationError(f"{text!r} is not an absolute http:// or https:// URL")
-        if parts.username is not None:
-            raise ConfigurationError(f"a URL to {parts.hostname} names a user: credentials in a URL are not sent")
-        tls = parts.scheme == "https"
-        target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        return cls(text, parts.hostname, port or (443 if tls else 80), tls, target, parts.netloc)
+        bare, authorization = _without_credentials(text)
+        url = Url.parse(bare)
+        origin = url.origin
+        return cls(
+            url.text, origin.host, origin.port, origin.tls, url.target.decode(), url.host.decode(), authorization
+        )
+
+
+def _without_credentials(text: str) -> tuple[str, str]:
+    """A URL without user and password, and the header that they make. Raises `ConfigurationError`."""
+    try:
+        parts = urlsplit(text)
+    except ValueError as exc:
+        raise ConfigurationError("a log url is not a URL") from exc  # it may hold a password
+    user_info, at, authority = parts.netloc.rpartition("@")
+    if not at:
+        return text, ""
+    user, _, password = user_info.partition(":")
+    pair = f"{unquote(user)}:{unquote(password)}".encode()
+    return urlunsplit(parts._replace(netloc=authority)), f"Basic {b64encode(pair).decode()}"

@@ -68,8 +68,9 @@ def _folder(url: str) -> Path:
 def _http_sender(delivery: Delivery) -> Sender:
     address = HttpAddress.parse(delivery.url)
     tls = ClientTls(delivery.ca_file, skip_verify=delivery.tls_skip_verify) if address.tls else None
-    batching, pooling = delivery.batching, Pooling(delivery.workers)
+    batching = delivery.batching
     if batching.events > 1:
         batches = BatchLimits(batching.events, batching.interval_s)
-        return HttpBatchSender(address, delivery.timeout_s, pooling, tls, batches=batches)
+        return HttpBatchSender(address, delivery.timeout_s, Pooling(delivery.workers), tls, batches=batches)
+    pooling = Pooling(delivery.workers, pipeline=delivery.pipeline)
     return HttpSender(address, delivery.timeout_s, pooling, tls, raw_values=delivery.raw_values)

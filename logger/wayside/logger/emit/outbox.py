@@ -59,6 +59,10 @@ class Outbox:
         """The parcels of the next message, oldest first; none where nothing waits."""
         waits = self._parcels
         taken: list[Parcel] = []
+        if waits and self._batches.events == 1:
+            parcel = waits.popleft()
+            self._waiting_bytes -= parcel.size_bytes
+            return [parcel]
         taken_bytes, limit_bytes = 0, self._batches.size_bytes
         while waits and len(taken) < self._batches.events:
             if taken and taken_bytes + waits[0].size_bytes > limit_bytes:

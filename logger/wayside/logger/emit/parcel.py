@@ -3,6 +3,7 @@
 Invariant: `size_bytes` is an upper estimate of what the event holds, so that bounds in bytes are bounds of memory.
 """
 
+import asyncio
 from dataclasses import dataclass
 
 from wayside.eventing.event import CloudEvent
@@ -30,3 +31,26 @@ class Parcel:
     size_bytes: int
     position: int | None = None
     since_s: float = 0.0
+
+
+@dataclass(slots=True, eq=False)
+class Shipment:
+    """The parcels of one message, which are sent, or tried again, together.
+
+    `posted_s` is by `perf_counter`. `waiter` is told what became of it where somebody
+    waits for that, and settles the parcels.
+    """
+
+    parcels: list[Parcel]
+    failures: int = 0
+    posted_s: float = 0.0
+    waiter: asyncio.Future[Exception | None] | None = None
+
+    @property
+    def events(self) -> list[CloudEvent]:
+        return [parcel.event for parcel in self.parcels]
+
+    def tell(self, error: Exception | None) -> None:
+        """Let who waits know."""
+        if self.waiter is not None and not self.waiter.done():
+            self.waiter.set_result(error)

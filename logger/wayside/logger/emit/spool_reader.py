@@ -90,11 +90,12 @@ class SpoolReader:
     async def _read(self, room: int) -> list[Spooled]:
         """As `wait_page`, without waiting: nothing where nothing is left."""
         while True:
-            rewinds = self._rewinds
+            rewinds, held = self._rewinds, frozenset(self._in_hand)
             page = await self._journal.read(CURSOR, self._after, room, _PAGE_BYTES)
             if rewinds == self._rewinds:  # else it is read again, from the front
                 self._after = page.last
-            taken = [self._take(entry) for entry in page.entries if entry.position not in self._in_hand]
+            # as of before the page was read: what was acknowledged since is in it all the same
+            taken = [self._take(entry) for entry in page.entries if entry.position not in held]
             events = [spooled for spooled in taken if spooled is not None]
             if events or not (page.entries or page.damaged):
                 return events

@@ -103,7 +103,7 @@ class RecordedExchange:
         """One of the two ended it before its end."""
         if self._replied is not None:
             self._replied.close()
-            self._recording.response_done(whole=False)
+        self._recording.response_done(whole=False)
         self._release()
 
     def lose(self, reason: str) -> None:

@@ -15,9 +15,10 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 
 from wayside.eventing.backoff import Backoff
 from wayside.eventing.errors import ConfigurationError
-from wayside.eventing.http.client import HttpClient, Unreachable, Url
+from wayside.eventing.http.client import HttpClient, Unreachable
 from wayside.eventing.http.message import Request, Response
 from wayside.eventing.http.server import HttpServer
+from wayside.eventing.http.url import Url
 from wayside.logger.processes.child import Child
 from wayside.logger.processes.process_metrics import LABEL, registry_of
 from wayside.logger.settings import Listen, LoggerSettings

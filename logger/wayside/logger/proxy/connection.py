@@ -11,10 +11,10 @@ from typing import cast
 import httptools
 
 from wayside.eventing.http.message import Headers, Response, head, status_line
-from wayside.logger.capture.request import RequestHead
 from wayside.logger.http2.splice import is_preface
+from wayside.logger.proxy.acceptance import Refused, accept, asks_to_switch
 from wayside.logger.proxy.exchange import Exchange, Proxy
-from wayside.logger.proxy.headers import Framing, is_forwardable, request_framing
+from wayside.logger.proxy.peer import keep_watch
 from wayside.logger.proxy.upstream import write_all
 
 _HEAD_LIMIT = 1 << 20  # as Go's server, before whose models this one stands
@@ -23,19 +23,12 @@ _HEAD_S = 60.0  # that a head may take from its first byte to its last
 _STALL_S = 120.0  # that a body may stand still while somebody waits for it
 
 
-class _Refused(Exception):
-    """A request that goes no further; carries the answer."""
-
-    def __init__(self, response: Response) -> None:
-        super().__init__()
-        self.response = response
-
-
 class ClientConnection(asyncio.Protocol):
     """httptools calls the `on_…` methods while it is fed. A client that begins as one of HTTP/2 goes on as a splice."""
 
     def __init__(self, proxy: Proxy) -> None:
         self._proxy = proxy
+        self._authority = proxy.pool.authority
         self._first_bytes: bytes | None = b""  # until it is known which protocol they begin
         self._parser = httptools.HttpRequestParser(self)
         self._exchanges: deque[Exchange] = deque()
@@ -49,7 +42,7 @@ class ClientConnection(asyncio.Protocol):
         self._headers: Headers = []
         self._trailers: Headers = []
         self._fields = self._trailers  # where the parser's next field goes
-        self._head_bytes = 0
+        self._bare_bytes = 0  # read since the last piece of a body, or end of a head
         self._head_since_s: float | None = None
         self._read_s = 0.0
         self.slow = False
@@ -72,9 +65,16 @@ class ClientConnection(asyncio.Protocol):
     def sweep(self, now_s: float) -> None:
         """Give up on a head that does not end, and on a body that stands still though it is waited for."""
         if self._head_since_s is not None and now_s - self._head_since_s > _HEAD_S:
-            self._refuse(Response.text(408, f"the head took over {_HEAD_S:g} s"))
+            self._give_up_head()
         elif self._is_stalled(now_s):
             self._transport.abort()
+
+    def _give_up_head(self) -> None:
+        """A client that has said nothing yet is told nothing: it may be about to."""
+        if self._first_bytes or self._fields is not self._trailers:
+            self._refuse(Response.text(408, f"the head took over {_HEAD_S:g} s"))
+        else:
+            self._transport.close()
 
     def _is_stalled(self, now_s: float) -> bool:
         waits = bool(self._exchanges) and not self._exchanges[-1].request_complete and not self._holds
@@ -87,6 +87,8 @@ class ClientConnection(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         peer = transport.get_extra_info("peername")
         self.address = str(peer[0]).encode() if isinstance(peer, tuple) else b""
+        keep_watch(transport)
+        self._head_since_s = self._loop.time()
         self._proxy.peers.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -123,22 +125,21 @@ class ClientConnection(asyncio.Protocol):
         if preface:
             self._proxy.peers.discard(self)
             self._proxy.splices.adopt(self._transport, first_bytes)
-        elif self._head_since_s is None:
-            self._head_since_s = self._read_s
         return first_bytes
 
     def _feed(self, data: bytes) -> None:
+        self._bare_bytes += len(data)
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as exc:
             self._go_on_behind_upgrade(data[exc.args[0] :])
         except httptools.HttpParserCallbackError as exc:
             reason = exc.__context__
-            self._refuse(reason.response if isinstance(reason, _Refused) else Response.text(400, "bad request"))
+            self._refuse(reason.response if isinstance(reason, Refused) else Response.text(400, "bad request"))
         except httptools.HttpParserError as exc:
             self._refuse(Response.text(400, f"not HTTP/1.1: {exc}"))
-        if self._fields is not self._trailers and not self._deaf:
-            self._count_head(len(data))
+        if self._bare_bytes > _HEAD_LIMIT and not self._deaf:
+            self._refuse(Response.text(431, f"it is over {_HEAD_LIMIT} bytes without an end"))
 
     def _go_on_behind_upgrade(self, rest: bytes) -> None:
         """The parser stops behind the head of a request that asks for another protocol.
@@ -190,36 +191,19 @@ class ClientConnection(asyncio.Protocol):
             return
         self._fields = self._trailers  # what follows the body is no header
         self._head_since_s = None
-        self._head_bytes = 0
-        request = self._request()
-        exchange = Exchange(self._proxy, self, request, http_1_0=self._parser.get_http_version() == "1.0")
+        self._bare_bytes = 0
+        parser, version = self._parser, self._parser.get_http_version()
+        request = accept(parser.get_method(), self._target, self._headers, version, self._authority)
+        request.upgrade = bool(parser.should_upgrade()) and asks_to_switch(request)
+        exchange = Exchange(self._proxy, self, request, http_1_0=version == "1.0")
         self._exchanges.append(exchange)
         if len(self._exchanges) == 1:
             exchange.begin()
         else:
             self.hold("pipelined")
 
-    def _request(self) -> RequestHead:
-        method = self._parser.get_method()
-        if method == b"CONNECT":
-            raise _Refused(Response.text(405, "CONNECT is for forward proxies; this port serves one model"))
-        request = RequestHead(method, self._target, self._headers)
-        if b"transfer-encoding" in request.fields and not is_forwardable(self._headers):
-            raise _Refused(Response.text(501, "the only transfer coding served here is 'chunked'"))
-        request.upgrade = bool(self._parser.should_upgrade()) and self._asks_to_switch(request)
-        return request
-
-    @staticmethod
-    def _asks_to_switch(request: RequestHead) -> bool:
-        """Whether the request is to become a tunnel.
-
-        An offer of HTTP/2 (h2c), as Java's client makes it by default, is passed over, for HTTP/1.1 can be captured; so
-        is any wish on a request with a body, which no protocol of today makes.
-        """
-        wish = request.fields.get(b"upgrade", b"").strip().lower()
-        return wish != b"h2c" and request_framing(request.fields) is Framing.NONE
-
     def on_body(self, data: bytes) -> None:
+        self._bare_bytes = 0
         self._exchanges[-1].on_request_body(data)
 
     def on_message_complete(self) -> None:
@@ -227,12 +211,6 @@ class ClientConnection(asyncio.Protocol):
             return  # of the head alone; the body is yet to come
         keep_alive = self._parser.should_keep_alive() and not self._closing
         self._exchanges[-1].on_request_complete(keep_alive, self._trailers)
-
-    def _count_head(self, size_bytes: int) -> None:
-        """A head that has not ended with this read."""
-        self._head_bytes += size_bytes
-        if self._head_bytes > _HEAD_LIMIT:
-            self._refuse(Response.text(431, f"head is over {_HEAD_LIMIT} bytes"))
 
     # the client's side of an exchange
 
@@ -279,9 +257,11 @@ class ClientConnection(asyncio.Protocol):
         """No request: read no further, and say so once what was asked before is answered."""
         self._closing = self._deaf = True
         self._head_since_s = None
-        if self._exchanges and not self._exchanges[-1].request_complete:
-            self._transport.abort()  # a body that goes wrong: its exchange cannot be answered for
-        elif self._exchanges:
+        if self._exchanges and not self._exchanges[-1].request_complete:  # a body that goes wrong
+            if len(self._exchanges) == 1:
+                return self._exchanges[0].refuse(response)
+            self._exchanges.pop().abort()
+        if self._exchanges:
             self._refusal = response
         else:
             self._say_refusal(response)

@@ -17,6 +17,7 @@ from wayside.logger.proxy.headers import (
     Framing,
     chunk,
     client_head,
+    is_chunked_alone,
     last_chunk,
     request_framing,
     response_framing,
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 _PENDING_LIMIT = 256 << 10
 _NO_TRAILERS: Headers = []
+_SAFE = (b"GET", b"HEAD", b"OPTIONS")  # RFC 9110 section 9.2.1: asked twice, they do what they do once
 
 
 class Client(Protocol):
@@ -80,8 +82,8 @@ class Exchange:
 
     __slots__ = (
         *("_arrived_s", "_behind", "_chunked", "_client", "_client_framing", "_connection", "_http_1_0", "_is_probe"),
-        *("_over", "_pending", "_pending_bytes", "_proxy", "_recording", "_request", "_sent_s", "_status", "_task"),
-        *("_tunnel", "_upstream_framing", "keep_alive", "request_complete"),
+        *("_over", "_pending", "_pending_bytes", "_proxy", "_recording", "_request", "_reused", "_sent_s", "_status"),
+        *("_task", "_tunnel", "_upstream_framing", "keep_alive", "request_complete"),
     )
 
     def __init__(self, proxy: Proxy, client: Client, request: RequestHead, *, http_1_0: bool) -> None:
@@ -100,8 +102,7 @@ class Exchange:
         self._task: asyncio.Task[None] | None = None
         self._status = 0
         self._upstream_framing = self._client_framing = Framing.NONE
-        self._over = False
-        self._tunnel = False
+        self._over = self._tunnel = self._reused = False
         self.request_complete = False
         self.keep_alive = False
 
@@ -132,6 +133,7 @@ class Exchange:
         self._pending.insert(0, upstream_head(self._request, self._client.address))
         connection = self._proxy.pool.take()
         if connection is not None:
+            self._reused = True
             self._attach(connection)
         else:
             self._task = asyncio.get_running_loop().create_task(self._connect())
@@ -173,6 +175,18 @@ class Exchange:
             self._connection.close()
             self._connection = None
         self._end_recording(whole=False)
+
+    def refuse(self, response: Response) -> None:
+        """The request turned out to be none: it makes no event, and gets this answer, unless another has begun."""
+        if self._status:
+            return self._client.break_off()
+        self._drop_recording()
+        if self._task is not None:
+            self._task.cancel()
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+        self._answer(response)
 
     def _to_upstream(self, data: bytes) -> None:
         if self._over or self._is_probe:
@@ -233,9 +247,12 @@ class Exchange:
         if status < 200:
             self._pass_interim(status, reason, headers)
             return
-        self._status = status
         fields: Fields = dict(reversed(headers))
         self._upstream_framing = response_framing(self._request.method, status, fields)
+        unread = b"transfer-encoding" in fields and not is_chunked_alone(headers)
+        if unread and self._upstream_framing is Framing.CHUNKED:
+            return self._refuse_answer("the only transfer coding that can be passed on is 'chunked'")
+        self._status = status
         start, self._client_framing = client_head(
             status, reason, headers, self._upstream_framing, keep_alive=self.keep_alive, http_1_0=self._http_1_0
         )
@@ -272,10 +289,7 @@ class Exchange:
 
     def on_tunnel(self, data: bytes) -> None:
         if not self.switches:
-            if self._connection is not None:
-                self._connection.close()
-            self.on_upstream_lost("it switched protocols unasked", clean=False)
-            return
+            return self._refuse_answer("it switched protocols unasked")
         if not self._tunnel:
             self._open_tunnel()
         if data:
@@ -291,11 +305,18 @@ class Exchange:
         self.on_request_flush()
         self._client.let_go("switching")
 
+    def _refuse_answer(self, reason: str) -> None:
+        if self._connection is not None:
+            self._connection.close()
+        self.on_upstream_lost(reason, clean=False)
+
     def on_upstream_lost(self, reason: str, *, clean: bool) -> None:
-        self._connection = None
+        connection, self._connection = self._connection, None
         if self._over:
             return
-        if not self._status:
+        if not self._status and connection is not None and self._may_ask_again(connection):
+            self._ask_again()
+        elif not self._status:
             self._answer(Response.text(502, f"the model server gave no answer: {reason}"))
         elif self._tunnel:
             self._finish(True, perf_counter())
@@ -305,6 +326,21 @@ class Exchange:
             self._over = True
             self._end_recording(whole=False)
             self._client.break_off()
+
+    def _may_ask_again(self, connection: UpstreamConnection) -> bool:
+        """Whether a kept connection that ended unanswered, as one may between any two requests, is no answer at all.
+
+        Never for what is not safe: a proxy cannot know that the model server did nothing (RFC 9110 section 9.2.2).
+        """
+        request = self._request
+        safe = request.method in _SAFE and request_framing(request.fields) is Framing.NONE
+        return safe and self._reused and connection.silent
+
+    def _ask_again(self) -> None:
+        """Once, on a new connection."""
+        self._reused = False
+        self._pending.insert(0, upstream_head(self._request, self._client.address))
+        self._task = asyncio.get_running_loop().create_task(self._connect())
 
     def on_upstream_slow(self, slow: bool) -> None:
         (self._client.hold if slow else self._client.let_go)("upstream")

@@ -36,8 +36,8 @@ class Framing(Enum):
     CLOSE = auto()
 
 
-def is_forwardable(headers: Headers) -> bool:
-    """Whether a request's transfer coding, if any, is one that a proxy can take off and put on again: chunks alone."""
+def is_chunked_alone(headers: Headers) -> bool:
+    """Whether a message's transfer coding is one that a proxy can take off and put on again."""
     return all(value.strip().lower() == b"chunked" for name, value in headers if name == b"transfer-encoding")
 
 

@@ -67,7 +67,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._headers: Headers = []
         self._trailers: Headers = []
         self._fields = self._headers
-        self._head_bytes = 0
+        self._bare_bytes = 0  # read since the last piece of a body, or end of a final head
         self._ended: bool | None = None  # once the response is whole: whether the connection can be used again
         self._poll = select.poll()
         self.idle_since = 0.0
@@ -77,6 +77,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._reader = reader
         self._tunnel = False
         self._ended = None
+        self._bare_bytes = 0
         self._parser = httptools.HttpResponseParser(self)
 
     def write(self, pieces: list[bytes]) -> None:
@@ -85,6 +86,11 @@ class UpstreamConnection(asyncio.Protocol):
     @property
     def open(self) -> bool:
         return not self._transport.is_closing()
+
+    @property
+    def silent(self) -> bool:
+        """Whether nothing has come of an answer that has no head yet."""
+        return not self._bare_bytes
 
     def has_input(self) -> bool:
         """Whether something lies unread on an idle connection: its end, which the loop has yet to see, or worse."""
@@ -124,6 +130,7 @@ class UpstreamConnection(asyncio.Protocol):
             self._feed(reader, data)
 
     def _feed(self, reader: ResponseReader, data: bytes) -> None:
+        self._bare_bytes += len(data)
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as exc:
@@ -131,19 +138,13 @@ class UpstreamConnection(asyncio.Protocol):
             reader.on_tunnel(data[exc.args[0] :])
         except httptools.HttpParserError as exc:
             self._fail(str(exc))
-        if self._fields is not self._trailers:
-            self._count_head(len(data))
+        if self._bare_bytes > _HEAD_LIMIT and self._ended is None and self._reader is not None:
+            self._fail("its head or trailers have no end")
         if self._ended is not None and self._reader is not None:
             # only now, with the parser out of the way, may the connection go on to another exchange
             self._reader = None
             reader.on_response_complete(self._ended, self._trailers)
         reader.on_response_flush()
-
-    def _count_head(self, size_bytes: int) -> None:
-        """A head that has not ended with this read; interim ones, as many as there are, count anew."""
-        self._head_bytes += size_bytes
-        if self._head_bytes > _HEAD_LIMIT and self._reader is not None:
-            self._fail("its head is too large")
 
     def _fail(self, reason: str) -> None:
         if self._ended is not None:
@@ -185,15 +186,19 @@ class UpstreamConnection(asyncio.Protocol):
 
     def on_headers_complete(self) -> None:
         self._fields = self._trailers  # what follows the body is no header
-        self._head_bytes = 0
         reader, status = self._reader, self._parser.get_status_code()
         if reader is None or self._ended is not None:
             return
+        if status < 100:
+            return self._fail(f"{status} is no status")
         reader.on_response_head(status, self._reason, self._headers)
+        if status >= 200:
+            self._bare_bytes = 0  # interim heads are counted together, since there is no end to how many may come
         if (reader.bodiless and status >= 200) or status in (204, 304):
             self._ended = False  # the parser would wait for the body that such an answer only announces
 
     def on_body(self, data: bytes) -> None:
+        self._bare_bytes = 0
         if self._reader is not None and self._ended is None:
             self._reader.on_response_body(data)
 
@@ -209,6 +214,7 @@ class UpstreamPool:
 
     def __init__(self, upstream: Upstream) -> None:
         self._upstream = upstream
+        self.authority = f"{upstream.host}:{upstream.port}".encode()  # as a Host field has it
         self._idle: list[UpstreamConnection] = []
 
     def take(self) -> UpstreamConnection | None:

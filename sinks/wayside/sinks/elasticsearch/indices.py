@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from wayside.eventing.vocabulary import GRPC_STATUS, LATENCY_MS, REDACTION, STATUS_CODE, TRUNCATED
 from wayside.sinks.document import SERVICE_FIELDS
 from wayside.sinks.merging import BOOKKEEPING
 
@@ -57,9 +58,10 @@ _SIDE = {
         "dataType": _KEYWORD,
         "ce-time": _DATE,
         **dict.fromkeys(("ce-source", "ce-id"), _KEYWORD),
-        "statuscode": _LONG,
-        "latencyms": _DOUBLE,
-        "truncated": {"type": "boolean"},
+        **dict.fromkeys((STATUS_CODE, GRPC_STATUS), _LONG),
+        LATENCY_MS: _DOUBLE,
+        TRUNCATED: {"type": "boolean"},
+        REDACTION: _KEYWORD,
     },
 }
 # `feedback_sides` lets numbers through alone as a reward: an object would fail the document; the truth may be anything

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from wayside.eventing.errors import ConfigurationError
-from wayside.eventing.http.client import Url
+from wayside.eventing.http.url import Url
 
 _PREFIX = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}", re.ASCII)
 

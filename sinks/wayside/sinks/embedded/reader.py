@@ -16,7 +16,7 @@ from wayside.eventing.pairs import waiting
 from wayside.eventing.pairs.subject import Role
 from wayside.sinks.alerts import Alert, WindowRow, alerts_of
 from wayside.sinks.document import Document
-from wayside.sinks.embedded.store import FLAGGED_BIT, PART_BITS
+from wayside.sinks.embedded.store import FAILED_BIT, FLAGGED_BIT, PART_BITS
 from wayside.sinks.merging import drift_document, joined_verdicts, verdict_document
 
 __all__ = ["Alert", "DetectorRate", "RecordCounts", "RecordReader", "WindowRow"]
@@ -31,8 +31,9 @@ _WINDOW_COLUMNS = (
 class RecordCounts:
     """Counts of rows, but for `duplicates` and `conflicts`, which are events.
 
-    `records` have a request or a response, `answered` both, `unanswered` a request alone; `scored` have an outlier
-    verdict, `flagged` one that says so, `in_windows` a drift verdict.
+    `records` have a request or a response, `answered` a request and a prediction, `unanswered` a request without one:
+    with no response, or with an error or a cut body for one. `scored` have an outlier verdict, `flagged` one that says
+    so, `in_windows` a drift verdict.
     """
 
     records: int
@@ -85,11 +86,11 @@ class RecordReader:
         def having(bits: int, without: int = 0) -> int:
             return sum(n for parts, n in by_parts if parts & bits == bits and not parts & without)
 
-        answered = having(_REQUEST | _RESPONSE)
+        requests, answered = having(_REQUEST), having(_REQUEST | _RESPONSE, without=FAILED_BIT)
         return RecordCounts(
-            records=having(_REQUEST) + having(_RESPONSE) - answered,
+            records=requests + having(_RESPONSE, without=_REQUEST),
             answered=answered,
-            unanswered=having(_REQUEST, without=_RESPONSE),
+            unanswered=requests - answered,
             scored=having(PART_BITS[Role.OUTLIER]),
             flagged=having(PART_BITS[Role.OUTLIER] | FLAGGED_BIT),
             in_windows=having(PART_BITS[Role.DRIFT]),
@@ -156,9 +157,11 @@ class RecordReader:
         return {"drift": drift_document(is_drift, (p_value, threshold, distance), window, json.loads(meta))}
 
     def answered_request_ids(self) -> Iterator[tuple[str, int]]:
-        """(the client's request id, row) of every record that has a request and a response."""
+        """(the client's request id, row) of every record that has a request and a prediction."""
         bits = _REQUEST | _RESPONSE
-        return self._connection.execute(f"SELECT request_id, row FROM records WHERE parts & {bits} = {bits}")
+        return self._connection.execute(
+            f"SELECT request_id, row FROM records WHERE parts & {bits | FAILED_BIT} = {bits}"
+        )
 
     def windows(self, limit: int) -> list[WindowRow]:
         """Window verdicts, the newest first."""

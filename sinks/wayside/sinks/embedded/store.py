@@ -62,6 +62,7 @@ CREATE TABLE IF NOT EXISTS counters (name TEXT PRIMARY KEY, value INTEGER NOT NU
 # Bits of `records.parts`: which parts a record has, so that all counts are one pass over one small index.
 PART_BITS = {Role.REQUEST: 1, Role.RESPONSE: 2, Role.OUTLIER: 4, Role.ADVERSARIAL: 8, Role.DRIFT: 16, Role.FEEDBACK: 64}
 FLAGGED_BIT = 32
+FAILED_BIT = 128  # the response is no prediction: an error's text, or a cut body
 _PAYLOAD_BITS = PART_BITS[Role.REQUEST] | PART_BITS[Role.RESPONSE]
 # The request's word stands, whichever of the two comes last; and so does a payload's time over a verdict's.
 _HEAD_STANDS = {
@@ -193,6 +194,8 @@ def _store_payloads(connection: sqlite3.Connection, role: Role, parts: Sequence[
 
 def _payload_rows(part: PayloadPart) -> Iterator[tuple[object, ...]]:
     head, bit = part.head, PART_BITS[part.role]
+    if part.role is Role.RESPONSE and not part.is_whole:
+        bit |= FAILED_BIT
     source, event_id, fields = head.source, head.event_id, dump(head.fields())
     for each in part.rows:
         name = record_id(source, event_id, each.row)

@@ -36,7 +36,7 @@ export class Flagged {
   }
 
   build(card) {
-    const predicted = card.prediction === null ? "no answer" : `read as ${card.prediction}`;
+    const predicted = card.failed ?? (card.prediction === null ? "no answer" : `read as ${card.prediction}`);
     const node = el(
       "button", { type: "button", class: "card" },
       card.picture ? picture(card.picture, `flagged row, ${predicted}`) : values(card.fields),

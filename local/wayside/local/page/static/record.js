@@ -30,7 +30,7 @@ export class RecordDialog {
 
 function summary(card) {
   const facts = [
-    ["predicted", card.prediction ?? "no answer was recorded"],
+    ["predicted", card.prediction ?? (card.failed ? `nothing: ${card.failed}` : "no answer was recorded")],
     ["score", `${significant(card.score, 4)}, threshold ${significant(card.threshold, 4)}`],
     ["p-value", significant(card.p_value)],
     ["asked at", clock(epoch(card.time))],

@@ -10,9 +10,10 @@ from collections import OrderedDict
 from collections.abc import Sequence
 
 from wayside.eventing.event import CloudEvent
-from wayside.eventing.http.client import HttpClient, Unreachable, Url
+from wayside.eventing.http.client import HttpClient, Unreachable
 from wayside.eventing.http.event_sink import retry_after_s
 from wayside.eventing.http.message import JSON, Response
+from wayside.eventing.http.url import Url
 from wayside.eventing.kafka.thread import WorkThread
 from wayside.eventing.sink import EventRefused, SinkUnavailable
 from wayside.logger.emit.store.formats import File, json_records

@@ -13,6 +13,7 @@ from typing import Protocol
 
 from wayside.eventing.errors import ConfigurationError
 from wayside.eventing.event import CloudEvent
+from wayside.eventing.http.url import Url
 from wayside.eventing.kafka.thread import WorkThread
 from wayside.logger.emit.batch_sink import BatchSink
 from wayside.logger.emit.store.address import Cloud, StoreAddress
@@ -108,8 +109,7 @@ def _maker(delivery: Delivery, store: Store, thread: WorkThread) -> Maker:
         return _OwnFormat(
             replace(form, content_type=_AGENTS_CONTENT_TYPE) if store.kserve_compatible else form, records, thread
         )
-    from wayside.eventing.http.client import Url  # needs httptools
-    from wayside.logger.emit.store.marshaller import Marshaller
+    from wayside.logger.emit.store.marshaller import Marshaller  # needs httptools
 
     return Marshaller(Url.parse(store.marshaller_url), records, thread)
 
