@@ -48,7 +48,7 @@ class MemoryTransport(asyncio.Transport):
         self._sent = sent
         self._loop = asyncio.get_running_loop()
         self._waiting: list[bytes] = []
-        self._paused = self._closing = False
+        self._paused = self._closing = self._slow = False
         self.eof_written = self.lost = False
         protocol.connection_made(self)
 
@@ -71,6 +71,7 @@ class MemoryTransport(asyncio.Transport):
             self._protocol.connection_lost(exc)
 
     def slow(self, slow: bool) -> None:
+        self._slow = slow
         if not self._closing:
             (self._protocol.pause_writing if slow else self._protocol.resume_writing)()
 
@@ -87,6 +88,9 @@ class MemoryTransport(asyncio.Transport):
 
     def write_eof(self) -> None:
         self.eof_written = True
+
+    def get_write_buffer_size(self) -> int:
+        return int(self._slow)
 
     def is_closing(self) -> bool:
         return self._closing

@@ -133,6 +133,19 @@ async def test_kafka_takes_every_send_timeout_that_we_take(timeout: str) -> None
     await sink.stop()
 
 
+@pytest.mark.parametrize(
+    ("spool", "processes", "words"),
+    [("a" * 300, "1", "File name too long"), ("a" * 300, "2", "File name too long"), ("a\0b", "1", "null byte")],
+    ids=range(3),
+)
+def test_a_spool_that_cannot_be_looked_at_is_one_line(
+    spool: str, processes: str, words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    argv = ["--port", "0", "--admin-port", "0", "--log-url", "http://b/", "--spool", spool]
+    assert cli.main([*argv, "--processes", processes], {}) == 2
+    assert words in capsys.readouterr().err
+
+
 def test_a_service_named_like_us_changes_nothing() -> None:
     assert cli.parse([], {"WAYSIDE_LOGGER_PORT": "tcp://10.0.0.1:80"}).listen.port == 9081
 
@@ -193,6 +206,7 @@ async def test_sigterm_flushes_the_queue_and_ends_with_0() -> None:
         ("sampel=1%", "'sampel' is no setting"),
         ("redact=ssn", "write TARGET:NAME=LEFT"),
         ("spool=/proc/no-folder", "the spool /proc/no-folder cannot be used"),  # known only when it starts
+        (f"spool=/tmp/{'a' * 300}", "File name too long"),
     ],
 )
 async def test_a_services_mistake_leaves_it_serving_without_capture(annotation: str, words: str) -> None:
@@ -215,6 +229,7 @@ async def test_a_services_mistake_leaves_it_serving_without_capture(annotation: 
         assert process.returncode == 0
         assert words in said.decode()
         assert "none is captured until this is mended" in said.decode()
+        assert words in said.decode().rpartition("stopped; nothing was captured")[2]
         assert sink.events == []
     finally:
         process.kill()

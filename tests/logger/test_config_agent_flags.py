@@ -79,7 +79,20 @@ def test_whole_numbers_as_go_writes_them(text: str, number: int) -> None:
 
 @pytest.mark.parametrize(
     ("text", "seconds"),
-    [("5s", 5), ("100ms", 0.1), ("1m30s", 90), ("0", 0), ("1.5h", 5400), (".5s", 0.5), ("20us", 2e-5), ("1ns", 1e-9)],
+    [
+        ("5s", 5),
+        ("100ms", 0.1),
+        ("1m30s", 90),
+        ("0", 0),
+        ("1.5h", 5400),
+        (".5s", 0.5),
+        ("20us", 2e-5),
+        ("1ns", 1e-9),
+        ("-5s", 0),
+        ("-0", 0),
+        ("+5s", 5),
+        ("25h", 86_400),
+    ],
 )
 def test_durations_as_go_writes_them(text: str, seconds: float) -> None:
     assert parse_duration_s(text) == pytest.approx(seconds)
@@ -98,6 +111,7 @@ def test_durations_as_go_writes_them(text: str, seconds: float) -> None:
         ('k={"a":1}', {"k": '{"a":1}'}),  # ends the agent with 2
         ('k={"a":1,"b":[2,3]},team=c', {"k": '{"a":1,"b":[2,3]}', "team": "c"}),
         ("example.com/name=x,y", {"example.com/name": "x,y"}),
+        ("note=5=1%,200=1%", {"note": "5=1%,200=1%"}),  # a key has a letter
     ],
 )
 def test_annotations_as_the_injector_joins_them(text: str, pairs: dict[str, str]) -> None:

@@ -99,6 +99,25 @@ def test_it_says_who_logs(environ: dict[str, str], words: str) -> None:
     assert words in " ".join(command.notes)
 
 
+def test_it_names_the_annotations_that_it_drops() -> None:
+    pairs = "team=a,Logger.wayside.dev/sample-status=5=1%,200=1%,logger.wayside.dev/max-body-bytes=1Mi"
+    command = agent_command(["--enable-batcher", "true", "--metadata-annotations", pairs], {})
+    assert command is not None
+    assert "no effect with it: Logger.wayside.dev/sample-status logger.wayside.dev/max-body-bytes" in "; ".join(
+        command.notes
+    )
+    assert command.arguments[-1] == "team=a"
+
+
+@pytest.mark.parametrize("text", ["logger: {compress: !!bool gzip}", "logger: {workers: !!int }", "redact: [a]"])
+def test_a_file_that_cannot_be_read_keeps_the_log_url_back(tmp_path: Path, text: str) -> None:
+    (tmp_path / "wayside.yaml").write_text(text, encoding="utf-8")
+    flags = ["--enable-batcher", "true", "--log-url", "http://b/", "--settings-file", str(tmp_path / "wayside.yaml")]
+    command = agent_command(flags, {})
+    assert command is not None
+    assert "--log-url" not in command.arguments
+
+
 def test_the_process_is_taken_over(stand_in: Path) -> None:
     environ = {"WAYSIDE_KSERVE_AGENT": str(stand_in), "SERVING_READINESS_PROBE": "{}", "PATH": os.environ["PATH"]}
     done = run([*BATCHER, "--sample", "10%", *LOGGED], environ)

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import yaml
 
 from wayside.eventing.errors import ConfigurationError
 from wayside.logger.config.configuration import configuration_of
@@ -84,6 +85,8 @@ def test_our_annotations_are_settings_and_do_not_travel() -> None:
         ("sample=some", "neither a share"),
         ("redact=ssn", "write TARGET:NAME=LEFT"),
         ("processes=0", "1 to 64"),
+        ("workers=4097", "1 to 4096"),
+        ("redact=pointer:/a=mask,header:b=drop", "holds several"),
         ("spool-limit=1Gb", "not a size"),
     ],
 )
@@ -106,12 +109,21 @@ def test_a_services_mistake_turns_capture_off_and_nothing_else(annotation: str, 
         ("logger: {log-url: 'http://x/'}", "'log-url' is not set here"),
         ("logger: {sample: &a 1%, grace: *a}", "aliases"),
         ("logger: {sample", "not YAML"),
-        ("logger: !!python/object/apply:os.system [ls]", "not YAML"),
+        ("logger: !!python/object/apply:os.system [ls]", "tags are not taken"),
+        ("logger: {workers: !!int }", "tags are not taken"),
+        ("logger: {compress: !!bool gzip}", "tags are not taken"),
+        ("logger: {workers: !!timestamp x}", "tags are not taken"),
+        ("redact: [column:ssn=mask]", "nothing beside it"),
+        ("loggers: {redact: [column:ssn=mask]}", "nothing beside it"),
+        ("logger: {redact: [column:ssn=mask], redact: [column:age=drop]}", "given twice"),
+        ("logger: {sample: 1%}\nlogger: {grace: 1}", "given twice"),
+        ("logger: {<<: {sample: 1%}}", "merged"),
+        ("logger:\n  redact: column:ssn=mask, column:age=drop", "holds several"),
         ("a: " + "[" * 60_000, "lists within lists"),
         ("#" * ((64 << 10) + 1), "over 65536 bytes"),
         ("logger: {sample: ten}", "neither a share"),
     ],
-    ids=range(12),
+    ids=range(21),
 )
 def test_a_namespaces_mistake_turns_capture_off_and_nothing_else(tmp_path: Path, text: str, words: str) -> None:
     found = configuration_of([*BASE, *mounted(tmp_path, text)], {})
@@ -119,7 +131,7 @@ def test_a_namespaces_mistake_turns_capture_off_and_nothing_else(tmp_path: Path,
     assert words in " ".join(found.faults)
 
 
-@pytest.mark.parametrize("text", ["", "logger:", "other: {a: 1}", "logger: {}"])
+@pytest.mark.parametrize("text", ["", "logger:", "logger: {}"])
 def test_a_file_without_settings_is_none(tmp_path: Path, text: str) -> None:
     found = configuration_of([*BASE, *mounted(tmp_path, text)], {})
     assert (found.faults, found.is_layered, found.settings.delivery.url) == ((), False, "http://broker/")
@@ -158,3 +170,73 @@ def test_a_queue_that_holds_less_than_a_body_is_told() -> None:
     assert configuration_of(BASE, {}).notes == ()
     (note,) = configuration_of([*BASE, "--processes", "8"], {}).notes
     assert "no room in the queue" in note
+
+
+@pytest.mark.parametrize("written", ["column:ssn=mask; column:age=drop", "column:ssn=mask\ncolumn:age=drop\n"])
+def test_a_list_is_the_same_in_every_origin(tmp_path: Path, written: str) -> None:
+    in_file = mounted(tmp_path, yaml.safe_dump({"logger": {"redact": written}}))
+    environ = {"WAYSIDE_LOGGER_REDACT": written}
+    for argv, variables in (([*BASE, *in_file], {}), (annotated(f"redact={written}"), {}), (BASE, environ)):
+        found = configuration_of(argv, variables)
+        assert [rule.name for rule in found.settings.side_work.rules] == ["ssn", "age"]
+        assert found.faults == ()
+
+
+def test_shares_with_commas_stay_together() -> None:
+    found = configuration_of(annotated("sample-status=500-599=100%,200=1%"), {})
+    assert len(found.settings.capture.sampling.by_status) == 2
+    assert found.settings.identity.annotations == {"team": "a"}
+
+
+def test_our_prefix_is_ours_in_any_case() -> None:
+    pairs = "Logger.Wayside.dev/redact=column:ssn=mask,logger.wayside.dev/redact=column:age=drop,team=a"
+    settings = configuration_of([*BASE, "--metadata-annotations", pairs], {}).settings
+    assert [rule.name for rule in settings.side_work.rules] == ["ssn", "age"]
+    assert settings.identity.annotations == {"team": "a"}
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        ("--log-url", "broker.default"),
+        ("--log-url", "http://münchen/"),
+        ("--log-url", "s3://b", "--log-marshaller-url", "m"),
+    ],
+)
+def test_one_services_log_url_does_not_stop_it(wrong: tuple[str, ...]) -> None:
+    with pytest.raises(ConfigurationError):  # at a shell
+        configuration_of(wrong, {})
+    found = configuration_of([*wrong, "--inference-service", "digits"], {"WAYSIDE_LOGGER_SPOOL": "/spool"})
+    assert (found.settings.delivery.url, found.settings.delivery.spool, len(found.faults)) == ("", None, 1)
+    with pytest.raises(ConfigurationError, match="--grace"):
+        configuration_of([*wrong, "--inference-service", "digits", "--grace", "-1"], {})
+
+
+@pytest.mark.parametrize(
+    ("written", "sent"),
+    [("http://h/a b?c=d e", "http://h/a%20b?c=d%20e"), ("http://h/p\u00e4th%20", "http://h/p%C3%A4th%20")],
+)
+def test_a_log_url_is_encoded_as_go_would(written: str, sent: str) -> None:
+    assert configuration_of(["--log-url", written], {}).settings.delivery.url == sent
+
+
+@pytest.mark.parametrize(
+    ("limit", "annotation", "is_fault"),
+    [
+        ("268435456\n", "queue-bytes=128Mi", True),
+        ("268435456\n", "processes=4", True),
+        ("268435456\n", "capture-total=64Mi", False),
+        ("1\n", "sample=1%", False),  # the bounds are not the service's
+        ("max\n", "queue-bytes=128Gi", False),
+        (None, "queue-bytes=128Gi", False),
+    ],
+)
+def test_a_service_cannot_ask_for_more_memory_than_there_is(
+    tmp_path: Path, limit: str | None, annotation: str, is_fault: bool
+) -> None:
+    file = tmp_path / "memory.max"
+    if limit is not None:
+        file.write_text(limit, encoding="ascii")
+    found = configuration_of(annotated(annotation), {}, file)
+    assert bool(found.faults) is is_fault
+    assert (found.settings.delivery.url == "") is is_fault

@@ -1,10 +1,13 @@
 """Events in files and on standard output: what was accepted is there, whatever becomes of the process or the reader."""
 
 import asyncio
+import json
 import os
+import resource
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -13,6 +16,7 @@ from emit_stage import an_event, emitting
 from wayside.eventing.errors import ConfigurationError
 from wayside.eventing.event import CloudEvent
 from wayside.eventing.event_files import read_events
+from wayside.eventing.sink import SinkUnavailable
 from wayside.logger.counts import LoggerCounts
 from wayside.logger.emit.emitter import Emitter
 from wayside.logger.emit.event_folder import EventFolder, Rotation
@@ -176,3 +180,45 @@ def test_events_and_the_log_go_separate_ways_and_a_stuck_reader_holds_up_no_exit
         lines = process.stdout.read().split(b"\n")
         assert b"unsent" in process.stderr.read()
     assert b'"specversion": "1.0"' in lines[0]
+
+
+async def test_a_pipe_that_does_not_block_and_is_full_is_waited_for_in_the_middle_of_a_line() -> None:
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    sink = StdoutSink(writing)
+    await sink.start()
+    sending = asyncio.create_task(sink.send_batch([an_event(number, b"x" * 50_000) for number in range(4)]))
+    text = b""
+    while text.count(b"\n") < 4:
+        text += await asyncio.to_thread(os.read, reading, 1 << 20)
+    await sending
+    await sink.stop()
+    os.close(reading)
+    os.close(writing)
+    assert [json.loads(line)["id"] for line in text.splitlines()] == ["0", "1", "2", "3"]
+
+
+async def test_a_line_that_could_not_be_written_whole_does_not_spoil_the_next(tmp_path: Path) -> None:
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with (tmp_path / "out").open("wb") as file:
+        sink = StdoutSink(file.fileno())
+        await sink.start()
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))
+        try:
+            with pytest.raises(SinkUnavailable):
+                await sink.send_batch([an_event(1)])
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        await sink.send_batch([an_event(2)])
+        await sink.stop()
+    torn, whole = (tmp_path / "out").read_bytes().splitlines()
+    assert len(torn) == 100
+    assert json.loads(whole)["id"] == "2"
+
+
+def test_several_processes_may_tidy_up_one_folder_at_once(tmp_path: Path) -> None:
+    for number in range(200):
+        (tmp_path / f"events-{number}.jsonl.partial").write_bytes(b"{}\n")
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda _: EventFolder(tmp_path, Rotation()).prepare(), range(4)))
+    assert len(list(tmp_path.glob("*.jsonl"))) == 200

@@ -1,6 +1,7 @@
 """The emitter alone: every event is sent or counted, whatever the log url does."""
 
 import asyncio
+from collections.abc import Sequence
 
 import pytest
 from logger_stage import staged
@@ -12,11 +13,13 @@ from wayside.eventing.vocabulary import METADATA, REQUEST
 from wayside.logger.capture.bodies import BodyCopy, CaptureBudget
 from wayside.logger.capture.events import field_text
 from wayside.logger.counts import LoggerCounts
+from wayside.logger.emit.drops import Drops
 from wayside.logger.emit.emitter import Emitter
+from wayside.logger.emit.failing import FAILING, TRIES, FailingEvents
 from wayside.logger.emit.outbox import BatchLimits
 from wayside.logger.emit.parcel import Shipment
-from wayside.logger.emit.sender import Report
-from wayside.logger.settings import Delivery
+from wayside.logger.emit.sender import Report, SinkBusy
+from wayside.logger.settings import Batching, Delivery
 
 
 def event(number: int, metadata: str = "{}") -> CloudEvent:
@@ -185,3 +188,78 @@ async def test_a_content_type_arrives_as_it_was_sent() -> None:
         await stage.post(b"{}")
         await stage.sink.wait_for(2)
         assert stage.sink.of("response")[0].datacontenttype == 'text/plain; charset="utf-8"'
+
+
+class BusySink(MemorySink):
+    """Answers the events that it is given with errors, each time, and takes all others."""
+
+    def __init__(self, *fails_on: int) -> None:
+        super().__init__()
+        self.fails_on = {str(number) for number in fails_on}
+
+    async def send(self, event: CloudEvent) -> None:
+        if event.id in self.fails_on:
+            raise SinkBusy("answered 500")
+        self.events.append(event)
+
+
+class BusyBatchSink(BusySink):
+    """The same, which takes several at once."""
+
+    async def send_batch(self, events: Sequence[CloudEvent]) -> None:
+        for event in events:
+            if event.id in self.fails_on:
+                raise SinkBusy("answered 500")
+        self.events += events
+
+
+@pytest.mark.parametrize("kind", [BusySink, BusyBatchSink])
+async def test_events_that_are_answered_with_errors_hold_up_no_others(kind: type[BusySink]) -> None:
+    sink = kind(0, 1, 4)
+    emitter = Emitter(sink, Delivery(workers=2, batching=Batching(4, 0.001)), LoggerCounts())
+    await emitter.start()
+    for number in range(30):
+        emitter.offer(event(number))
+    async with asyncio.timeout(5):
+        while len(sink.events) < 30 - len(sink.fails_on):
+            await asyncio.sleep(0.005)
+    assert emitter.in_memory == len(sink.fails_on)
+    await emitter.stop()
+
+
+@pytest.mark.parametrize(("accepts_others", "given_up"), [(True, 1), (False, 0)])
+def test_an_event_fails_where_others_are_accepted_in_between(accepts_others: bool, given_up: int) -> None:
+    failing = FailingEvents()
+    answers = [failing.note_answer(event(1), number * accepts_others) for number in range(TRIES)]
+    assert answers == [False] * (TRIES - 1) + [bool(given_up)]
+
+
+def test_a_failing_event_is_counted_under_a_reason_of_its_own() -> None:
+    counts = LoggerCounts()
+    Drops(counts).note_error(event(1), SinkBusy("answered 500"))
+    assert dropped(counts, FAILING) == 1
+    assert counts.attempts["refused"] == 0
+
+
+async def test_one_event_fits_an_empty_queue_however_large_it_is() -> None:
+    counts = LoggerCounts()
+    emitter = Emitter(MemorySink(), Delivery(queue_bytes=5_000), counts)
+    emitter.offer(event(1, "x" * 40_000))
+    emitter.offer(event(2))
+    assert dropped(counts, "queue_full") == 1
+    assert emitter.in_memory == 1
+    await emitter.stop()
+
+
+async def test_what_comes_during_the_end_is_counted_with_it(caplog: pytest.LogCaptureFixture) -> None:
+    counts = LoggerCounts()
+    emitter = Emitter(WaitingSink(), Delivery(workers=1), counts)
+    await emitter.start()
+    emitter.offer(event(1))
+    async with asyncio.TaskGroup() as group:
+        group.create_task(emitter.stop(0.05))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        emitter.offer(event(2))
+    assert dropped(counts, "shutdown") == 2
+    assert "2 events unsent" in caplog.text

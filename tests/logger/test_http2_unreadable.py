@@ -19,7 +19,7 @@ from grpc_stage import (
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wayside.logger.settings import Capture, LogMode
+from wayside.logger.settings import Capture, LogMode, Sampling, StatusShare
 
 UNREADABLE_BOTH = {("request", "unreadable"): 1, ("response", "unreadable"): 1}
 
@@ -61,6 +61,17 @@ def test_a_header_block_that_cannot_be_read_ends_recording_and_no_more(bad: byte
     ends = [("client", data(3, b"", end=True)), ("server", data(1, b"", end=True) + data(3, b"", end=True))]
     assert got.follow(ends).observer.open_streams == followed - 2
     assert got.observer.in_step
+
+
+@pytest.mark.parametrize(("answered", "lost"), [(False, UNREADABLE_BOTH), (True, {})])
+def test_a_request_held_for_its_status_is_counted_as_long_as_it_may_be_sampled(answered: bool, lost: dict) -> None:
+    sampling = Sampling(share=0.0, by_status=(StatusShare(500, 599, 1.0),))
+    talk = Talk().infers(1, b"asked")
+    if answered:
+        talk.server(talk.answers(1, [(":status", "200")]))  # sampled out
+    got = Seen(capture=Capture(sampling=sampling)).follow([*talk.steps, ("server", BAD_BLOCK)]).closed()
+    assert (got.bodies, got.lost, got.is_balanced()) == ([], lost, True)
+    assert got.counts.streams == 1
 
 
 def test_bytes_that_are_no_frames_end_all_reading() -> None:

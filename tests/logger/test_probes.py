@@ -1,7 +1,10 @@
 """Probes: who is one, what it is told, and that none becomes an event."""
 
 import asyncio
+import ssl
+import subprocess
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from logger_stage import HOST, Stage, before, staged
@@ -105,6 +108,27 @@ def test_the_readiness_probe_of_the_pod_says_where_to_ask(text: str, targets: tu
 def test_what_is_no_probe_is_said_at_start(text: str) -> None:
     with pytest.raises(ConfigurationError, match="SERVING_READINESS_PROBE"):
         ProbeTarget.of(text, Upstream("127.0.0.1", 8080))
+
+
+async def test_a_probe_of_https_does_not_verify_the_certificate_as_the_kubelet_does_not(tmp_path: Path) -> None:
+    cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    new = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    subprocess.run([*new, "-subj", "/CN=model", "-keyout", key, "-out", cert], check=True, capture_output=True)
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(cert, key)
+
+    async def model(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
+        await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(model, HOST, 0, ssl=tls)
+    prober = Prober((ProbeTarget(HOST, server.sockets[0].getsockname()[1], "/ready", tls=True, timeout_s=5.0),))
+    assert await prober.is_ready()
+    await prober.close()
+    server.close()
+    await server.wait_closed()
 
 
 async def test_all_of_several_probes_must_pass_and_probes_at_one_time_ask_once() -> None:

@@ -170,3 +170,15 @@ def test_the_first_byte_of_a_stream_is_its_first_token_and_not_its_head() -> Non
         call(recording)
     extensions = recorded.events[1].extensions
     assert (extensions["firstbytems"], extensions["latencyms"]) == ("500.000", "2000.000")
+
+
+def test_the_first_byte_is_the_first_also_where_no_body_is_kept() -> None:
+    recorded = Recorded(Capture(body_bytes=0))
+    recording = recorded.begin()
+    assert recording is not None
+    recording.request_done()
+    for seconds, call in ((0.1, HEAD), (0.4, TOLD), (0.5, TOLD), (1.0, END)):
+        recorded.clock.advance(seconds)
+        call(recording)
+    extensions = recorded.events[1].extensions
+    assert (extensions["firstbytems"], extensions["latencyms"]) == ("500.000", "2000.000")

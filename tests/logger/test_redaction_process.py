@@ -1,6 +1,7 @@
 """The second process in earnest: events through it in order, and every way in which it, or the logger, may end."""
 
 import asyncio
+import gzip
 import json
 import os
 import signal
@@ -16,8 +17,9 @@ from wayside.eventing.errors import ConfigurationError
 from wayside.eventing.event import CloudEvent
 from wayside.eventing.payloads.encoding import inflate
 from wayside.eventing.payloads.payload import Limits
-from wayside.eventing.vocabulary import METADATA, REDACTION, REQUEST, RESPONSE
+from wayside.eventing.vocabulary import CONTENT_ENCODING, METADATA, REDACTION, REQUEST, RESPONSE
 from wayside.logger.counts import LoggerCounts
+from wayside.logger.redaction.memory import MemoryBounds, bounds_within
 from wayside.logger.redaction.redactor import WITHHELD
 from wayside.logger.redaction.rules import parse_rule
 from wayside.logger.redaction.side_process import FAILED, FULL, SHUTDOWN, SideProcess
@@ -37,11 +39,11 @@ def an_event(number: int, size_bytes: int = 0) -> CloudEvent:
 class Aside:
     """A side process between a source that counts and an outlet that keeps; the balance is held at every look."""
 
-    def __init__(self, side_work: SideWork, deadline_s: float) -> None:
+    def __init__(self, side_work: SideWork, deadline_s: float, memory: MemoryBounds | None) -> None:
         self.counts = LoggerCounts()
         self.events: list[CloudEvent] = []
         self.offered = 0
-        self.side = SideProcess(side_work, self, self.counts, deadline_s=deadline_s)
+        self.side = SideProcess(side_work, self, self.counts, deadline_s=deadline_s, memory=memory)
 
     def offer(self, event: CloudEvent) -> None:
         """What comes out of the process."""
@@ -74,8 +76,10 @@ class Aside:
 
 
 @asynccontextmanager
-async def aside(side_work: SideWork = _MASKS, deadline_s: float = 30.0) -> AsyncIterator[Aside]:
-    made = Aside(side_work, deadline_s)
+async def aside(
+    side_work: SideWork = _MASKS, deadline_s: float = 30.0, memory: MemoryBounds | None = None
+) -> AsyncIterator[Aside]:
+    made = Aside(side_work, deadline_s, memory)
     await made.side.start()
     try:
         yield made
@@ -148,7 +152,7 @@ async def test_what_is_redacted_is_then_compressed() -> None:
     ],
 )
 async def test_what_cannot_work_is_refused_at_start(side_work: SideWork, words: str) -> None:
-    made = Aside(side_work, 30.0)
+    made = Aside(side_work, 30.0, None)
     with pytest.raises(ConfigurationError, match=words):
         await made.side.start()
     await made.side.stop()
@@ -162,6 +166,59 @@ async def test_the_process_is_nice_and_its_key_is_nowhere_to_be_seen(tmp_path: P
         assert os.getpriority(os.PRIO_PROCESS, await made.pid()) == 10
         made.put(an_event(0))
         await made.until(lambda: bool(made.events))
+
+
+def peak_bytes(pid: int) -> int:
+    (peak,) = [line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("VmHWM")]
+    return int(peak.split()[1]) << 10
+
+
+async def test_the_kernel_ends_the_process_before_the_one_that_serves() -> None:
+    async with aside() as made:
+        assert Path(f"/proc/{await made.pid()}/oom_score_adj").read_text() == "1000\n"
+
+
+@pytest.mark.parametrize("lists", [2_300_000, 3_000_000])
+async def test_what_takes_more_than_half_of_the_container_is_withheld(lists: int, tmp_path: Path) -> None:
+    """Empty lists take some thirty times their text: the first are too much to read, the second to inflate."""
+    (tmp_path / "memory.max").write_text(f"{256 << 20}\n")
+    bomb = gzip.compress(b'{"instances":[[]' + b",[]" * lists + b"]}")
+    large = CloudEvent("0", "pod", REQUEST, bomb, None, JSON, extensions={CONTENT_ENCODING: "gzip"})
+    async with aside(memory=bounds_within((tmp_path / "absent", tmp_path / "memory.max"))) as made:
+        pid = await made.pid()
+        made.put(large)
+        made.put(an_event(1, 1_000_000))
+        await made.until(lambda: not made.side.in_hand)
+        assert (made.events[0].data, made.events[0].extensions[REDACTION]) == (b"", WITHHELD)
+        assert json.loads(made.events[1].data)["ssn"] == "***"
+        assert made.side.pid == pid
+        assert peak_bytes(pid) < 128 << 20
+
+
+@pytest.mark.parametrize(
+    ("text", "process_mib", "inflated_mib"),
+    [
+        (None, 768, 32),
+        ("max\n", 768, 32),
+        ("9223372036854771712\n", 768, 32),  # v1's word for no limit
+        (f"{1 << 30}\n", 512, 32),
+        (f"{512 << 20}\n", 256, 16),
+        (f"{256 << 20}\n", 128, 8),
+        (f"{32 << 20}\n", 64, 4),
+    ],
+)
+def test_the_container_bounds_the_process(
+    text: str | None, process_mib: int, inflated_mib: int, tmp_path: Path
+) -> None:
+    if text is not None:
+        (tmp_path / "memory.max").write_text(text)
+    assert bounds_within([tmp_path / "memory.max"]) == (process_mib << 20, inflated_mib << 20)
+
+
+@pytest.mark.parametrize(("processes", "process_mib"), [(1, 512), (2, 256), (4, 128), (100, 64)])
+def test_several_processes_share_the_half_of_the_container(processes: int, process_mib: int, tmp_path: Path) -> None:
+    (tmp_path / "memory.max").write_text(f"{1 << 30}")
+    assert bounds_within([tmp_path / "memory.max"], processes).process_bytes == process_mib << 20
 
 
 @pytest.mark.parametrize("ends", [signal.SIGKILL, signal.SIGSEGV])
@@ -259,7 +316,7 @@ async def test_a_stop_whose_time_is_over_drops_and_counts_the_rest() -> None:
 
 
 async def test_a_stop_before_the_start_drops_what_came() -> None:
-    made = Aside(_MASKS, 30.0)
+    made = Aside(_MASKS, 30.0, None)
     made.put(an_event(0))
     await made.side.stop(1)
     await made.side.stop(1)

@@ -79,6 +79,7 @@ def test_a_rate_of_less_than_one_a_second() -> None:
         admitted += rate.admit()
         clock.advance(0.1)
     assert admitted == 10
+    assert 0.008 < rate.share < 0.02  # never 0 of what was in
 
 
 @pytest.mark.parametrize(("status", "share"), [(500, "1"), (599, "1"), (200, "0.5"), (404, None)])

@@ -15,9 +15,13 @@ from wayside.eventing.event import CloudEvent
 from wayside.eventing.storage.entry import Entry, KeptEntry
 from wayside.eventing.storage.journal import Journal, look_at
 from wayside.logger import cli
+from wayside.logger.counts import LoggerCounts
 from wayside.logger.emit import spool_entry
+from wayside.logger.emit.emitter import Emitter
+from wayside.logger.emit.sender import SinkBusy
 from wayside.logger.emit.spool import FILE_NAME, Spool
-from wayside.logger.settings import SpoolSettings, SpoolWhenFull
+from wayside.logger.processes.leftovers import Leftovers, Rounds
+from wayside.logger.settings import Delivery, SpoolSettings, SpoolWhenFull
 
 _CONTEXT = ("id", "source", "type", "time", "subject", "specversion", "data", "dataschema", "datacontenttype")
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))
@@ -240,3 +244,67 @@ def test_the_flags_and_their_variables(tmp_path: Path) -> None:
 def test_what_cannot_be_spooled_is_said(argv: list[str], words: str) -> None:
     with pytest.raises(ConfigurationError, match=words):
         cli.parse(argv, {})
+
+
+class Failing(Switch):
+    """Answers with an error to what it is said to, and takes all others."""
+
+    async def send(self, event: CloudEvent) -> None:
+        if event.id in self.refuses:
+            raise SinkBusy("answered 500")
+        await super().send(event)
+
+
+async def test_what_is_answered_with_errors_holds_up_nothing_that_is_spooled_behind_it(tmp_path: Path) -> None:
+    sink = Failing(is_away=True)
+    sink.refuses = {"0", "1"}
+    async with spooling(sink, tmp_path) as stage:
+        for number in range(40):
+            stage.offer(an_event(number))
+        await stage.until(lambda: stage.spool.waiting == 40)
+        sink.is_away = False
+        await stage.until(lambda: len(sink.events) == 38)
+    assert stage.spool.waiting == 2
+
+
+async def test_a_stop_without_grace_leaves_the_disk_the_time_that_it_takes(tmp_path: Path) -> None:
+    sink = Switch()
+    sink.gate.clear()
+    async with spooling(sink, tmp_path, grace_s=0.0) as stage:
+        for number in range(50):
+            stage.offer(an_event(number))
+    assert stage.spool.waiting == 50
+    assert not stage.dropped()
+
+
+async def test_a_large_event_in_the_spool_holds_up_nothing(tmp_path: Path) -> None:
+    sink = Switch(is_away=True)
+    async with spooling(sink, tmp_path, queue_bytes=20_000) as stage:
+        for number, size_bytes in enumerate((100, 100_000, 100)):
+            stage.offer(an_event(number, size_bytes))
+        await stage.until(lambda: stage.spool.waiting == 3)
+        sink.is_away = False
+        await stage.until(lambda: len(sink.events) == 3)
+
+
+async def test_leftovers_of_a_long_outage_are_sent_by_another_emitter_and_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    sink = Switch(is_away=True)
+    async with spooling(sink, tmp_path) as stage:
+        stage.offer(an_event(0))
+    made: list[Emitter] = []
+
+    def emitter_for(folder: Path) -> Emitter:
+        sink.is_away = not made
+        made.append(Emitter(sink, Delivery(), LoggerCounts(), Spool(SpoolSettings(folder), 8)))
+        return made[-1]
+
+    leftovers = Leftovers([tmp_path], emitter_for, Rounds(patience_s=0.3, pause_s=0.01))
+    await leftovers.start()
+    async with asyncio.timeout(10):
+        await leftovers.wait_sent()
+    assert len(made) == 2
+    assert sink.ids == {0}
+    assert "1 events were sent, and none dropped" in caplog.text

@@ -166,10 +166,18 @@ def test_what_may_meet_kafka_carries_its_client(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["wayside-logger", "wayside-local"])
-def test_a_logger_writes_files_and_reads_grpc_but_brings_parquet_when_asked(name: str) -> None:
-    carried = closure(extras_of(images()[name]))
-    assert {"obstore", "hpack", "pyyaml"} <= carried
-    assert "pyarrow" not in carried
+def test_a_logger_writes_files_and_reads_grpc(name: str) -> None:
+    assert {"obstore", "hpack", "pyyaml"} <= closure(extras_of(images()[name]))
+
+
+def test_the_cluster_wide_logger_has_every_format_that_a_service_may_ask_for() -> None:
+    assert "pyarrow" in closure(extras_of(images()["wayside-logger"]))
+
+
+def test_the_slim_build_that_the_logger_names_is_the_default_without_parquet() -> None:
+    (told,) = re.findall(r"--build-arg EXTRAS=(\S+)", (ROOT / "logger" / "Dockerfile").read_text())
+    assert set(told.split(",")) == extras_of(images()["wayside-logger"]) - {"parquet"}
+    assert "pyarrow" not in closure(set(told.split(",")))
 
 
 def test_the_loggers_image_carries_kserves_agent_where_it_is_looked_for() -> None:

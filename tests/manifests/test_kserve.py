@@ -12,6 +12,7 @@ from manifest_files import MANIFESTS, Document, load, of_kind
 from wayside.logger import cli
 from wayside.logger.config.configuration import configuration_of
 from wayside.logger.config.options import KSERVE_AGENT, SETTINGS_FILE
+from wayside.logger.redaction.memory import bounds_within
 
 AGENT = MANIFESTS / "kserve" / "agent-image.yaml"
 
@@ -41,6 +42,15 @@ def test_the_patch_has_the_keys_that_kserve_reads_and_room_for_what_the_logger_h
     settings = cli.parse([], {})
     held = settings.delivery.queue_bytes + settings.capture.total_bytes
     assert held * 2 < int(agent["memoryLimit"].removesuffix("Mi")) << 20
+
+
+def test_the_limit_that_redaction_is_said_to_need_holds_all_that_it_and_the_logger_may(tmp_path: Path) -> None:
+    (said,) = re.findall(r"set memoryLimit to (\d+)Mi", AGENT.read_text())
+    limit_bytes = int(said) << 20
+    (tmp_path / "memory.max").write_text(str(limit_bytes))
+    settings = cli.parse([], {})
+    held = settings.delivery.queue_bytes + settings.capture.total_bytes + settings.side_work.in_hand_bytes
+    assert held + (60 << 20) + bounds_within([tmp_path / "memory.max"]).process_bytes < limit_bytes
 
 
 def joined_annotations(service: Document) -> str:

@@ -38,10 +38,7 @@ def main(argv: Sequence[str], environ: Mapping[str, str]) -> int:
 
     async def run(configuration: Configuration) -> int:
         _tell(configuration)
-        status = await _serve(configuration)
-        if configuration.faults:
-            log.error("stopped; nothing was captured: %s", "; ".join(configuration.faults))
-        return status
+        return await _serve(configuration)
 
     return run_command(NAME, configuration_of, run, argv, environ)
 

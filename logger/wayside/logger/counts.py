@@ -41,7 +41,7 @@ class LoggerCounts:
         self.dropped: Counter[tuple[str, str]] = Counter()
         self.attempts = dict.fromkeys(("accepted", "unavailable", "refused"), 0)
         self.request, self.upstream, self.added = Durations(), Durations(), Durations()
-        self.first_byte, self.send = Durations(), Durations()
+        self.send = Durations()
 
     def drop(self, kind: str, reason: str, count: int = 1) -> None:
         """Count events given up; `kind` is one of `KINDS`, or `unknown`."""

@@ -4,12 +4,16 @@ Invariant: offered = sent + dropped + in memory + in the spool, whatever is done
 """
 
 import asyncio
+import logging
 
 from wayside.eventing.event import CloudEvent
 from wayside.logger.counts import LoggerCounts
 from wayside.logger.emit.log_sink import emitter_of
+from wayside.logger.redaction.memory import bounds_within
 from wayside.logger.redaction.side_process import SideProcess
 from wayside.logger.settings import LoggerSettings
+
+log = logging.getLogger("wayside.logger")
 
 
 class EventDelivery:
@@ -17,8 +21,12 @@ class EventDelivery:
 
     def __init__(self, settings: LoggerSettings, counts: LoggerCounts) -> None:
         """Raises `ConfigurationError` for a log url, a CA file or a format that cannot be used."""
+        self._rules = settings.side_work.rules
         self.emitter = emitter_of(settings.delivery, counts)
-        self.side = SideProcess(settings.side_work, self.emitter, counts) if settings.side_work else None
+        self.side: SideProcess | None = None
+        if settings.side_work:
+            memory = bounds_within(processes=settings.processes)
+            self.side = SideProcess(settings.side_work, self.emitter, counts, memory=memory)
         self._first = self.side or self.emitter
 
     @property
@@ -33,8 +41,16 @@ class EventDelivery:
     async def start(self) -> None:
         """Raises `ConfigurationError` for a rule, a key or a spool that cannot be used."""
         await self.emitter.start()
+        self._warn_of_found()
         if self.side is not None:
             await self.side.start()
+
+    def _warn_of_found(self) -> None:
+        """What is in the spool went through the rules of the logger that spooled it, and is sent as it is."""
+        found = self.emitter.spool.counts.found if self.emitter.spool is not None else 0
+        if found and self._rules:
+            words = "%d events in the spool were spooled before this start: a rule that is new is not applied to them"
+            log.warning(words, found)
 
     async def stop(self, grace_s: float = 0.0) -> None:
         """Flush within the grace. May be called twice, and before `start`."""

@@ -14,12 +14,14 @@ from wayside.logger.capture.bodies import CAPTURE_FULL, TOO_LARGE
 from wayside.logger.capture.recording import REFUSED
 from wayside.logger.counts import KINDS, Durations, LoggerCounts
 from wayside.logger.delivery import EventDelivery
+from wayside.logger.emit.failing import FAILING
 from wayside.logger.emit.spool import REASONS, Spool
-from wayside.logger.http2.observer import Http2Counts
+from wayside.logger.http2.exchange import UNREADABLE
+from wayside.logger.http2.observer import TOO_MANY_STREAMS, Http2Counts
 from wayside.logger.redaction.side_process import FAILED, FULL, SideProcess
 
 _PREFIX = "wayside_logger_"
-_ALWAYS: tuple[str, ...] = (TOO_LARGE, CAPTURE_FULL, REFUSED, "queue_full", "shutdown")
+_ALWAYS: tuple[str, ...] = (TOO_LARGE, CAPTURE_FULL, REFUSED, FAILING, "queue_full", "shutdown")
 Metric = CounterMetricFamily | GaugeMetricFamily | HistogramMetricFamily
 
 
@@ -55,6 +57,8 @@ class LoggerMetrics(Collector):
             reasons += REASONS
         if delivery is not None and delivery.side is not None:
             reasons += (FULL, FAILED)
+        if self._http2 is not None:
+            reasons += (TOO_MANY_STREAMS, UNREADABLE)
         return reasons
 
     def _serving(self) -> Iterator[Metric]:
@@ -129,6 +133,7 @@ def _http2(counts: Http2Counts) -> Iterator[Metric]:
     yield _counter("http2_connections", "Connections of clients that speak HTTP/2.", counts.connections)
     yield _counter("http2_unserved_connections", "Those for which the model server took none.", counts.unserved)
     yield _counter("http2_unlogged_calls", "Calls that no event is made of: streams, health checks.", counts.unlogged)
+    yield _counter("http2_streams", "Calls over HTTP/2, whether an event is made of them or not.", counts.streams)
     words = "Connections that could not be read to their end; their bytes passed all the same."
     yield _counter("http2_unreadable_connections", words, counts.unreadable)
 

@@ -22,6 +22,8 @@ from wayside.logger.proxy.server import ProxyServer
 from wayside.logger.proxy.upstream import UpstreamPool
 from wayside.logger.settings import LoggerSettings
 
+_DELIVERY_S = 5.0  # of the grace that requests in hand cannot use up: what is queued is sent in it, or spooled
+
 
 class PayloadLogger:
     """One logger before one model server. `port` and `admin_port` are those in use once `start` has returned."""
@@ -68,15 +70,16 @@ class PayloadLogger:
         """Drain and flush within the grace; may be called twice or before `start`."""
         loop = asyncio.get_running_loop()
         grace_s = self._settings.grace_s
-        deadline_s = loop.time() + grace_s
+        serving_s = grace_s - min(_DELIVERY_S, grace_s / 4)
+        began_s = loop.time()
         self._prober.draining = True
         if self._server.listening:
             # queued events are sent meanwhile; half of the grace is left for requests in hand and for the rest of them
-            quiet_s = min(self._settings.quiet_s, grace_s)
+            quiet_s = min(self._settings.quiet_s, serving_s)
             await self._server.wait_quiet(quiet_s, max(quiet_s, grace_s / 2))
-            await self._server.drain(deadline_s)
+            await self._server.drain(began_s + serving_s)
         if self._delivery is not None:
-            await self._delivery.stop(max(0.0, deadline_s - loop.time()))
+            await self._delivery.stop(max(0.0, began_s + grace_s - loop.time()))
         self._pool.close()
         await self._prober.close()
         await self._admin.stop()

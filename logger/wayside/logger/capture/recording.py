@@ -97,6 +97,13 @@ class Recording:
         self._response: BodyCopy | None = None
         self._inference: Inference | None = None
 
+    @property
+    def owed(self) -> tuple[str, ...]:
+        """The kinds of event that may still come of it."""
+        if self._over:
+            return ()
+        return ("response",) if self._request is None else ("request", "response")
+
     # the request
 
     def request_body(self, data: bytes) -> None:
@@ -129,7 +136,7 @@ class Recording:
     def response_body(self, data: bytes) -> None:
         copy = self._response
         if copy is not None:
-            if copy.is_empty and self._answer is not None:
+            if copy.is_empty and not copy.truncated and self._answer is not None:
                 self._answer.first_byte_s = self._recorder.clock.monotonic_s() - self._arrived_s
             copy.add(data)
 

@@ -58,7 +58,8 @@ class Sampler:
 class RateLimit:
     """At most so many a second, evenly: a bucket that holds a second's worth, one at least.
 
-    `share` is the part of the last whole second's requests that were in; of this one's before a second is over.
+    `share` is the part of the last whole second's requests that were in; of this one's before a second is over. A
+    second goes on until one is in, so that no share is 0.
     """
 
     def __init__(self, per_second: float, clock: Callable[[], float]) -> None:
@@ -79,8 +80,8 @@ class RateLimit:
 
     def admit(self) -> bool:
         now_s = self._clock()
-        if now_s - self._since_s >= 1.0:
-            self._last_share = self._admitted / self._seen if self._seen else None
+        if self._admitted and now_s - self._since_s >= 1.0:
+            self._last_share = self._admitted / self._seen
             self._since_s, self._seen, self._admitted = now_s, 0, 0
         self._tokens = min(self._room, self._tokens + (now_s - self._filled_s) * self._per_second)
         self._filled_s = now_s

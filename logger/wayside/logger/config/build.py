@@ -38,6 +38,7 @@ from wayside.logger.settings import (
 
 ANNOTATION_PREFIX = "logger.wayside.dev/"
 PROCESS_LIMIT = 64
+WORKER_LIMIT = 4096
 _GRACE_LIMIT_S = 3600
 _FILE_WAITS_S = 60.0  # KServe's agent would wait for ever; what waits for ever is lost in the end
 _LOCAL = ("localhost", "127.0.0.1")
@@ -60,12 +61,19 @@ def settings_of(arguments: argparse.Namespace, environ: Mapping[str, str]) -> Lo
     )
 
 
+def is_setting(annotation: str) -> bool:
+    """Whether an annotation is a setting of ours, and does not travel; Kubernetes takes its prefix in any case."""
+    return annotation.lower().startswith(ANNOTATION_PREFIX)
+
+
 def _check_numbers(arguments: argparse.Namespace) -> None:
     if not 0 < arguments.component_port < 65_536:
         raise ConfigurationError(f"--component-port {arguments.component_port} is not a port (1-65535)")
     for name in ("workers", "pipeline", "queue_events", "queue_bytes", "capture_total", "batch_events"):
         if getattr(arguments, name) < 1:
             raise ConfigurationError(f"--{name.replace('_', '-')} must be above 0")
+    if arguments.workers > WORKER_LIMIT:
+        raise ConfigurationError(f"--workers must be 1 to {WORKER_LIMIT}")
     if not 0.01 <= arguments.send_timeout <= 900:  # what Kafka's client takes; no number lies between nan's bounds
         raise ConfigurationError("--send-timeout must be 0.01 to 900 seconds")
     if not (0 <= arguments.grace <= _GRACE_LIMIT_S and 0 <= arguments.quiet_period <= _GRACE_LIMIT_S):
@@ -102,7 +110,7 @@ def _identity(arguments: argparse.Namespace, environ: Mapping[str, str]) -> Iden
     return Identity(
         source=arguments.source_uri or f"http://localhost:{arguments.port}/",
         service=service,
-        annotations={key: value for key, value in pairs.items() if not key.startswith(ANNOTATION_PREFIX)},
+        annotations={key: value for key, value in pairs.items() if not is_setting(key)},
         revision=arguments.revision or revision_of(environ, arguments.source_uri),
     )
 

@@ -3,7 +3,8 @@
 Nearer wins: the environment is the image's, flags are the injector's, alike for a whole cluster; the file is a
 namespace's, annotations are one service's. Redaction rules of all of them add up, so that nobody takes another's away.
 Invariant: a wrong flag is an error at start. A wrong file or annotation never stops serving, and never lets out what it
-may have been meant to keep in: the logger then passes everything on and captures nothing, and says why.
+may have been meant to keep in: the logger then passes everything on and captures nothing, and says why. So it does for
+a log url, and what belongs to it, that KServe's injector wrote: that is one InferenceService's too.
 """
 
 import argparse
@@ -15,6 +16,7 @@ from wayside.eventing.command import parse_arguments
 from wayside.eventing.errors import ConfigurationError
 from wayside.logger.config.build import ANNOTATION_PREFIX, settings_of
 from wayside.logger.config.injected import injected_settings, split_values
+from wayside.logger.config.memory import BOUNDS, MEMORY_LIMIT, memory_fault
 from wayside.logger.config.mounted import read_settings
 from wayside.logger.config.options import (
     CA_FOLDER,
@@ -29,6 +31,7 @@ from wayside.logger.settings import LoggerSettings, StoreFormat
 
 ENVIRONMENT = "WAYSIDE_LOGGER"
 NOT_FROM_ENVIRONMENT = frozenset({"process", "enable_puller", "enable_batcher"})
+_WITHOUT_LOG = ("--log-url=", "--log-marshaller-url=", "--spool=")
 CAPTURE_OFF = "requests are served, and none is captured until this is mended"
 
 
@@ -36,8 +39,9 @@ CAPTURE_OFF = "requests are served, and none is captured until this is mended"
 class Configuration:
     """The settings; `notes` are what was passed over in them; `faults` are why capture is off, none where it is not.
 
-    `flags` are the command line's, each in one token with its value. `is_layered` says whether a file or annotations
-    had a part. `place` is this process's among those that share the port (0, …), None where it is alone or starts them.
+    `flags` are the command line's, each in one token with its value. `is_layered` says whether a file, annotations or
+    KServe's injector had a part. `place` is this process's among those that share the port (0, …), None where it is
+    alone or starts them.
     """
 
     settings: LoggerSettings
@@ -65,16 +69,20 @@ class _Layer:
         return [f"{self.origin}: {name!r} {reasons[is_known]}" for name, is_known in known if name not in self.allowed]
 
 
-def configuration_of(argv: Sequence[str], environ: Mapping[str, str]) -> Configuration:
+def configuration_of(
+    argv: Sequence[str], environ: Mapping[str, str], memory_limit: Path = MEMORY_LIMIT
+) -> Configuration:
     """Raises `ConfigurationError` for what the command line or the environment says; see `Configuration.faults`."""
     flags, ignored = _flags(argv)
     base = _parsed(flags, environ)
-    settings = settings_of(base, environ)
-    layers, faults = _layers(base)
+    settings, faults = _base_settings(base, flags, environ)
+    layers, layer_faults = _layers(base)
+    faults += layer_faults
     is_layered = any(layer.values for layer in layers)
     if is_layered and not faults:
         try:
             settings = settings_of(_parsed([*flags, *_over(layers)], environ), environ)
+            faults = _memory_faults(layers, settings, memory_limit)
         except ConfigurationError as exc:
             faults = [f"{_origins(layers)}: {exc}"]
     if faults:
@@ -82,7 +90,7 @@ def configuration_of(argv: Sequence[str], environ: Mapping[str, str]) -> Configu
     place, processes = base.process or (None, settings.processes)
     settings = replace(settings, processes=processes)
     notes = (*ignored, *_notes(base, settings))
-    return Configuration(settings, tuple(flags), notes, tuple(faults), is_layered, place)
+    return Configuration(settings, tuple(flags), notes, tuple(faults), is_layered or _is_injected(base), place)
 
 
 def without_capture(settings: LoggerSettings) -> LoggerSettings:
@@ -108,6 +116,31 @@ def _parsed(tokens: Sequence[str], environ: Mapping[str, str]) -> argparse.Names
     ]
     visible = {name: value for name, value in environ.items() if name not in hidden}
     return parse_arguments(parser(), [*given, *tokens], visible, ENVIRONMENT)
+
+
+def _is_injected(base: argparse.Namespace) -> bool:
+    """Whether KServe's injector wrote the command line: nobody sees an exit status there, and the pod has to serve."""
+    return bool(base.inference_service)
+
+
+def _base_settings(
+    base: argparse.Namespace, flags: Sequence[str], environ: Mapping[str, str]
+) -> tuple[LoggerSettings, list[str]]:
+    """Without a log url where that, or what belongs to it, is one service's mistake; and what is wrong then."""
+    try:
+        return settings_of(base, environ), []
+    except ConfigurationError as exc:
+        if not _is_injected(base):
+            raise
+        fault = str(exc)
+    return settings_of(_parsed([*flags, *_WITHOUT_LOG], environ), environ), [fault]
+
+
+def _memory_faults(layers: Sequence[_Layer], settings: LoggerSettings, limit: Path) -> list[str]:
+    """What a layer asks for beyond the container's memory; the image's and the injector's own bounds are theirs."""
+    asked = any(BOUNDS & layer.values.keys() for layer in layers)
+    fault = memory_fault(settings, limit) if asked else ""
+    return [f"{_origins(layers)}: {fault}"] if fault else []
 
 
 def _layers(base: argparse.Namespace) -> tuple[list[_Layer], list[str]]:
@@ -146,7 +179,11 @@ def _notes(base: argparse.Namespace, settings: LoggerSettings) -> list[str]:
 
 def _settings_file(named: Path | None) -> Path:
     """The mounted one may be missing. Raises `ConfigurationError` where one that a flag names is."""
-    if named is not None and not named.is_file():
+    try:
+        missing = named is not None and not named.is_file()
+    except OSError as exc:
+        raise ConfigurationError(f"--settings-file {named}: {exc.strerror}") from exc
+    if missing:
         raise ConfigurationError(f"--settings-file {named}: no such file")
     return named or CA_FOLDER / SETTINGS_FILE
 

@@ -4,6 +4,9 @@ Source: kserve/kserve pkg/logger/store.go: s3, gs and abfs are stores of files, 
 Invariant: a log url that is accepted here names one place; pure.
 """
 
+import re
+from urllib.parse import quote
+
 from wayside.eventing.errors import ConfigurationError
 from wayside.eventing.kafka.address import is_kafka_url, one_topic
 from wayside.logger.emit.http_address import HttpAddress
@@ -11,6 +14,8 @@ from wayside.logger.emit.store.address import StoreAddress, is_store_url
 
 STDOUT = "stdout:"
 _FILE, _HTTP = "file:", ("http:", "https:")
+_AFTER_HOST = re.compile(r"(?i:https?)://[^/?#]*")
+_TO_ENCODE = re.compile(r"[ \x80-\U0010ffff]+")
 _FORMS = (
     "write http(s)://…, kafka://host:9092/topic, s3://bucket, gs://bucket, abfs://container@account, file:///folder"
 )
@@ -27,9 +32,19 @@ def check_log_url(text: str) -> str:
         StoreAddress.parse(text)
         return text
     if text.lower().startswith(_HTTP):
-        HttpAddress.parse(text)
-        return text
+        encoded = _encoded(text)
+        HttpAddress.parse(encoded)
+        return encoded
     raise ConfigurationError(f"--log-url {text!r} is no place that events can be sent to: {_FORMS}, or {STDOUT}")
+
+
+def _encoded(url: str) -> str:
+    """Blanks and what is not ASCII after the host percent-encoded, as Go's net/url sends them."""
+    head = _AFTER_HOST.match(url)
+    if head is None:
+        return url
+    rest = url[head.end() :]
+    return head[0] + _TO_ENCODE.sub(lambda found: quote(found[0], errors="surrogateescape"), rest)
 
 
 def takes_files(url: str, store_path: str) -> bool:

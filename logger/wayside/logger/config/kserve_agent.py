@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from wayside.eventing.errors import ConfigurationError
-from wayside.logger.config.build import ANNOTATION_PREFIX
+from wayside.logger.config.build import ANNOTATION_PREFIX, is_setting
 from wayside.logger.config.configuration import ENVIRONMENT, asks_for_redaction
 from wayside.logger.config.options import KSERVE_AGENT, parser
 from wayside.logger.config.tokens import Given, read_tokens
@@ -76,6 +76,9 @@ def _notes(given: Sequence[Given], duties: Sequence[str], *, logs: bool, withhel
     dropped = sorted({str(one.flag) for one in given if _is_ours(one) and one.flag != _PATH})
     if dropped:
         notes.append(f"it does not know, and is not given: {' '.join(dropped)}")
+    unheeded = sorted({name for one in given if one.flag == _ANNOTATIONS for name in _our_annotations(one)})
+    if unheeded:
+        notes.append(f"these annotations have no effect with it: {' '.join(unheeded)}")
     if withheld:
         notes.append("nothing is logged: redaction is asked for, or its settings cannot be read, and it has none")
     elif logs:
@@ -95,12 +98,16 @@ def _last(given: Sequence[Given], flag: str) -> str:
     return next((one.value or "" for one in reversed(given) if one.flag == flag), "")
 
 
+def _our_annotations(given: Given) -> list[str]:
+    return [item.partition("=")[0] for item in str(given.value).split(",") if is_setting(item)]
+
+
 def _without_our_annotations(given: Given) -> tuple[str, ...]:
     """Our settings are no annotations, and their quotes would stop the agent. All else stays as it was written."""
-    if given.flag != _ANNOTATIONS or ANNOTATION_PREFIX not in (given.value or ""):
+    if given.flag != _ANNOTATIONS or ANNOTATION_PREFIX not in (given.value or "").lower():
         return given.written
     kept, ours = [], False
     for item in str(given.value).split(","):
-        ours = item.startswith(ANNOTATION_PREFIX) or (ours and not begins_a_pair(item))
+        ours = is_setting(item) or (ours and not begins_a_pair(item))
         kept += [] if ours else [item]
     return (_ANNOTATIONS, ",".join(kept))

@@ -6,7 +6,6 @@ Invariant: pure; a text is read whole or refused with what to write instead.
 
 import argparse
 import csv
-import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from fractions import Fraction
@@ -24,7 +23,8 @@ _UNIT_S = {
     **{"ns": Fraction(1, 10**9), "us": Fraction(1, 10**6), "µs": Fraction(1, 10**6), "ms": Fraction(1, 1000)},
     **{"s": Fraction(1), "m": Fraction(60), "h": Fraction(3600)},
 }
-_ANNOTATION = re.compile(r"([A-Za-z0-9.-]+/)?[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?", re.ASCII)
+_DAY_S = 86_400
+_ANNOTATION = re.compile(r"(?=.*[A-Za-z])([A-Za-z0-9.-]+/)?[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?", re.ASCII)
 
 
 def parse_share(text: str) -> float:
@@ -77,16 +77,15 @@ def parse_count(text: str) -> int:
 
 
 def parse_duration_s(text: str) -> float:
-    """Go's durations, in seconds: '5s', '100ms', '1m30s', '0'."""
-    parts = _DURATION.findall(text)
-    if text == "0":
+    """Go's durations, in seconds: '5s', '100ms', '1m30s', '0'; below 0 is 0, and over a day is a day."""
+    bare = text[1:] if text[:1] in ("+", "-") else text
+    parts = _DURATION.findall(bare)
+    if bare == "0":
         return 0.0
-    if not parts or "".join(number + unit for number, unit in parts) != text:
+    if not parts or "".join(number + unit for number, unit in parts) != bare:
         raise argparse.ArgumentTypeError(f"{text!r} is not a duration such as 5s or 1m30s")
-    seconds = float(sum(_amount(number) * _UNIT_S[unit] for number, unit in parts))
-    if not math.isfinite(seconds) or seconds > 86_400:
-        raise argparse.ArgumentTypeError(f"{text!r} is longer than a day")
-    return seconds
+    seconds = sum((_amount(number) * _UNIT_S[unit] for number, unit in parts), Fraction())
+    return 0.0 if text.startswith("-") else float(min(seconds, Fraction(_DAY_S)))
 
 
 def _amount(number: str) -> Fraction:
@@ -114,7 +113,8 @@ def annotation_pairs(texts: Iterable[str]) -> Mapping[str, str]:
     """Annotations as KServe's injector joins them: `key=value,key=value`, of equal keys the last.
 
     The injector quotes nothing, so a comma may be part of a value: what follows one and does not begin with an
-    annotation's key belongs to the value before. Raises `ConfigurationError` where the first has no key.
+    annotation's key, which has a letter, belongs to the value before. Raises `ConfigurationError` where the first has
+    no key.
     """
     pairs = (pair for text in texts for pair in _pairs(text))
     return dict(pairs)

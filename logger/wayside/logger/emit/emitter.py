@@ -11,17 +11,18 @@ from collections import deque
 from collections.abc import Sequence
 from time import perf_counter
 
-from wayside.eventing.errors import WaysideError
 from wayside.eventing.event import CloudEvent
-from wayside.eventing.outage import OutageNotice, is_told
 from wayside.eventing.sink import EventRefused, Sink, SinkUnavailable
 from wayside.logger.counts import LoggerCounts
+from wayside.logger.emit.availability import Availability
 from wayside.logger.emit.batch_sink import BatchSink
+from wayside.logger.emit.drops import Drops
+from wayside.logger.emit.failing import FailingEvents
 from wayside.logger.emit.outbox import Outbox
 from wayside.logger.emit.parcel import Parcel, Shipment, kind_of, size_of
 from wayside.logger.emit.retries import Retries
 from wayside.logger.emit.sender import Sender, SinkBusy, sender_over
-from wayside.logger.emit.spool import Spool
+from wayside.logger.emit.spool import SHUTDOWN, Spool
 from wayside.logger.emit.spool_feed import SpoolFeed
 from wayside.logger.settings import Delivery
 
@@ -29,7 +30,6 @@ log = logging.getLogger("wayside.logger")
 _SPOOLING_S = 5.0  # the part of the grace, half of it at most, in which the spool takes what was not sent
 _SHIPMENTS_A_TURN = 64  # then whatever else the loop has to do comes first
 _GATHER_S = 0.002  # how long the first of several events that are cheaper together waits for the others
-_AWAY_S = 1.0  # a sink that was away for longer, and is back, is sent soon what waits for another try
 
 
 class Emitter:
@@ -45,8 +45,6 @@ class Emitter:
     ) -> None:
         self.counts = counts
         self.spool = spool
-        self.is_away = False
-        self.retry_after_s: float | None = None
         self.changed = asyncio.Event()
         self._sender = sender_over(sink, delivery)
         self._waits_for_more = self._sender.batches.interval_s > 0
@@ -58,9 +56,15 @@ class Emitter:
         self._wake: asyncio.Handle | None = None
         self._due: asyncio.TimerHandle | None = None  # when a message goes though it could hold more
         self._feed: asyncio.Task[None] | None = None
-        self._refused = self._given_up = self._held = 0
-        self._away_since_s = 0.0
-        self._outage = OutageNotice(log, "events wait in memory" if spool is None else "events wait in the spool")
+        self._drops = Drops(counts)
+        self._held = 0
+        self.sink = Availability(log, "events wait in memory" if spool is None else "events wait in the spool")
+        self._failing = FailingEvents()
+
+    @property
+    def _has_place(self) -> bool:
+        """Whether another message may be in flight."""
+        return len(self._on_way) - self._retries.resting < self._sender.limit_posts
 
     @property
     def in_memory(self) -> int:
@@ -87,15 +91,14 @@ class Emitter:
         if was_running:
             await self._flush(grace_s)
         self.queue.is_closed = True
-        self._given_up = 0
         self._loop = None
         self._sleep()
         if self._feed is not None:
             self._feed.cancel()
             await asyncio.gather(self._feed, return_exceptions=True)
         await self._put_away_rest(deadline_s)
-        if was_running or self._given_up:
-            self._tell_end()
+        if was_running or self._drops.unsent:
+            self._drops.tell_end(self.spool.waiting if self.spool is not None else 0)
         await self._sender.stop()
 
     async def _flush(self, grace_s: float) -> None:
@@ -118,14 +121,18 @@ class Emitter:
         """Queue an event, or spool it, or drop and count it where there is no room."""
         size_bytes = size_of(event)
         spool = self.spool
-        if spool is not None and self.is_away and spool.offer(event, size_bytes) is None:
+        if spool is not None and self.sink.is_away and spool.offer(event, size_bytes) is None:
             return
         if self.enqueue(Parcel(event, size_bytes)):
             self._held += 1
             return
-        reason = spool.offer(event, size_bytes) if spool is not None else "queue_full"
+        reason = self._no_room if spool is None else spool.offer(event, size_bytes)
         if reason is not None:
-            self.counts.drop(kind_of(event), reason)
+            self._drops.note(event, reason, is_end=reason == SHUTDOWN)
+
+    @property
+    def _no_room(self) -> str:
+        return SHUTDOWN if self.queue.is_closed else "queue_full"
 
     def enqueue(self, parcel: Parcel) -> bool:
         """Take a parcel to be sent and settled; False where there is no room."""
@@ -134,7 +141,7 @@ class Emitter:
             parcel.since_s = loop.time()
         if not self.queue.offer(parcel):
             return False
-        if self._wake is None and loop is not None and len(self._on_way) < self._sender.limit_posts:
+        if self._wake is None and loop is not None and self._has_place:
             self._wake_later(loop)
         return True
 
@@ -157,8 +164,7 @@ class Emitter:
         if self.enqueue(Parcel(event, size_of(event))):
             self._held += 1
             return
-        self.counts.drop(kind_of(event), reason)
-        self._given_up += 1
+        self._drops.note(event, reason, is_end=self.queue.is_closed)
         self.changed.set()
 
     def note_lost(self, count: int, reason: str) -> None:
@@ -174,9 +180,9 @@ class Emitter:
         loop = self._loop
         if loop is None:
             return
-        on_way, limit_posts, posted_s = self._on_way, self._sender.limit_posts, perf_counter()
+        on_way, posted_s = self._on_way, perf_counter()
         for _ in range(_SHIPMENTS_A_TURN):
-            if len(on_way) >= limit_posts or not (parcels := self._next(loop)):
+            if not self._has_place or not (parcels := self._next(loop)):
                 break
             shipment = Shipment(parcels)
             on_way[shipment] = True
@@ -199,7 +205,7 @@ class Emitter:
 
     def _ship(self, shipment: Shipment, posted_s: float) -> None:
         """Post a shipment, unless the spool takes all of it."""
-        if self.is_away and self._put_aside(shipment):
+        if self._put_aside(shipment):
             return
         shipment.posted_s = posted_s
         try:
@@ -214,7 +220,7 @@ class Emitter:
     def _put_aside(self, shipment: Shipment) -> bool:
         """While the log url is away, leave to the spool what it takes of a shipment; True where that is all."""
         spool = self.spool
-        if spool is None:
+        if spool is None or not self.sink.is_away:
             return False
         shipment.parcels = [parcel for parcel in shipment.parcels if not self._leave_to(spool, parcel)]
         if shipment.parcels:
@@ -272,22 +278,34 @@ class Emitter:
 
     def _fail(self, shipment: Shipment, error: Exception) -> None:
         """Try a shipment again later, or its parcels one by one, or drop the one that it is."""
+        parcels = shipment.parcels
         if isinstance(error, SinkUnavailable):
-            self._note_away(error)
-            if not self._put_aside(shipment):
-                self._retry_later(shipment, error.retry_after_s)
-            return
-        if len(shipment.parcels) > 1:
+            self._note_unavailable(error)
+            if self._put_aside(shipment) or self._try_later(shipment, error):
+                return
+        elif len(parcels) > 1:
             self.counts.attempts["refused"] += 1
-            self._apart.extend(shipment.parcels)
+        if len(parcels) > 1:
+            self._apart.extend(parcels)
         else:
-            self.queue.release(shipment.parcels[0].size_bytes)
-            self._settle_refused(shipment.parcels[0], error)
+            self.queue.release(parcels[0].size_bytes)
+            self._drop(parcels[0], error)
         self._close(shipment)
 
-    def _retry_later(self, shipment: Shipment, retry_after_s: float | None) -> None:
+    def _try_later(self, shipment: Shipment, error: SinkUnavailable) -> bool:
+        """Have a shipment tried again, unless it is to be tried apart, as it was answered twice, or given up."""
+        is_busy = isinstance(error, SinkBusy)
+        if is_busy and (shipment.failures if len(shipment.parcels) > 1 else self._fails(shipment.parcels[0], error)):
+            return False
         if self._loop is not None:  # else it is about to be put away with the rest
-            self._retries.add(shipment, retry_after_s)
+            self._retries.add(shipment, error.retry_after_s, rests=is_busy)
+        return True
+
+    def _fails(self, parcel: Parcel, error: Exception) -> bool:
+        """Whether an event was answered with errors so often that it is given up."""
+        if not (isinstance(error, SinkBusy) and error.blames_event):
+            return False
+        return self._failing.note_answer(parcel.event, self.counts.attempts["accepted"])
 
     def _close(self, shipment: Shipment) -> None:
         self._on_way.pop(shipment, None)
@@ -300,48 +318,35 @@ class Emitter:
         self.spool.counts.sent += 1
         self.spool.reader.settle(position)
 
-    def _settle_refused(self, parcel: Parcel, error: Exception) -> None:
-        self.counts.drop(kind_of(parcel.event), "refused")
-        self._let_go(parcel)
-        if not isinstance(error, WaysideError):
-            log.error("an event could not be sent and is dropped", exc_info=error)
-            return
-        self.counts.attempts["refused"] += 1
-        self._refused += 1
-        if is_told(self._refused):
-            log.warning("%d events were refused and dropped, the last because %s", self._refused, error)
-
-    def _let_go(self, parcel: Parcel) -> None:
+    def _drop(self, parcel: Parcel, error: Exception) -> None:
+        self._drops.note_error(parcel.event, error)
         if parcel.position is None:
             self._held -= 1
         elif self.spool is not None:
             self.spool.reader.settle(parcel.position)
 
-    def _note_away(self, error: SinkUnavailable) -> None:
+    def _note_unavailable(self, error: SinkUnavailable) -> None:
         self.counts.attempts["unavailable"] += 1
-        if not self.is_away and self._loop is not None:
-            self._away_since_s = self._loop.time()
-        self.is_away, self.retry_after_s = True, error.retry_after_s
-        self._outage.note_away(error)
+        self.sink.note_failed(error)
 
     def _note_back(self, accepted: int) -> None:
         self.counts.attempts["accepted"] += accepted
-        if not self.is_away:
+        now_s = asyncio.get_running_loop().time()
+        if not self.sink.note_accepted(now_s):
             return
-        self.is_away = False
         waiting = len(self.queue) if self.spool is None else self.in_memory + self.spool.waiting
-        self._outage.note_back(f"the log url takes events again; {waiting} wait")
-        if self._loop is not None and self._loop.time() - self._away_since_s > _AWAY_S:
+        if self.sink.tell_back(waiting, now_s) and self._loop is not None:
             self._retries.hurry()
 
     async def attempt(self, parcel: Parcel) -> bool:
         """Send a parcel of the spool's once and settle it; False where it is to be tried again."""
         error = await self._post_alone(parcel)
         if isinstance(error, SinkUnavailable):
-            self._note_away(error)
-            return False
+            self._note_unavailable(error)
+            if not self._fails(parcel, error):
+                return False
         if error is not None:
-            self._settle_refused(parcel, error)
+            self._drop(parcel, error)
             return True
         assert parcel.position is not None, "it is the spool's"
         self.counts.sent[kind_of(parcel.event)] += 1
@@ -369,7 +374,7 @@ class Emitter:
         self._held -= len(fresh)
         if self.spool is None:
             for event, _ in fresh:
-                self.take_back(event, "shutdown")
+                self.take_back(event, SHUTDOWN)
             return
         for parcel in rest:
             if parcel.position is not None:
@@ -386,11 +391,3 @@ class Emitter:
         rest += [*self._apart, *self.queue.take_all()]
         self._apart.clear()
         return rest
-
-    def _tell_end(self) -> None:
-        spooled = self.spool.waiting if self.spool is not None else 0
-        if spooled:
-            words = "stopped with %d events in the spool, for the next logger to send, and %d unsent; they are dropped"
-            log.warning(words, spooled, self._given_up)
-        elif self._given_up:
-            log.warning("stopped with %d events unsent; they are dropped", self._given_up)

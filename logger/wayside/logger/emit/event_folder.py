@@ -42,7 +42,8 @@ class EventFolder:
         """Make the folder, and finish what processes that ended have left in it."""
         self.path.mkdir(parents=True, exist_ok=True)
         for left in self.path.glob(f"*.jsonl{_OPEN}"):
-            _finish_left(left)
+            with suppress(FileNotFoundError):  # another process that tidies up was quicker
+                _finish_left(left)
 
     def append(self, lines: bytes) -> None:
         """Write whole lines and synchronise them; where that fails the file is as it was before."""

@@ -319,7 +319,8 @@ class HttpSender:
         text = answer.text.decode(errors="replace").strip()
         reason = f"{self._address.text} answered {answer.status}" + (f": {text}" if text else "")
         if answer.status >= 500 or answer.status in _TRY_AGAIN:
-            return SinkBusy(reason, answer.retry_after_s)
+            asks_back = answer.status < 500 or answer.retry_after_s is not None
+            return SinkBusy(reason, answer.retry_after_s, blames_event=not asks_back)
         return EventRefused(reason)
 
 

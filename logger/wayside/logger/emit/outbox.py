@@ -35,9 +35,11 @@ class Outbox:
         return len(self._parcels)
 
     def offer(self, parcel: Parcel) -> bool:
-        """Take a parcel, or return False where there is no room or the outbox is closed."""
+        """Take a parcel, or return False where there is no room or the outbox is closed. One has room at least, however
+        large it is."""
         held_bytes = self.bytes + parcel.size_bytes
-        if self.is_closed or len(self._parcels) >= self.limit_items or held_bytes > self.limit_bytes:
+        is_over = held_bytes > self.limit_bytes and self.bytes > 0
+        if self.is_closed or is_over or len(self._parcels) >= self.limit_items:
             return False
         self.bytes = held_bytes
         self._waiting_bytes += parcel.size_bytes

@@ -22,7 +22,14 @@ Report = Callable[[Sequence[Shipment], Exception | None], None]
 
 
 class SinkBusy(SinkUnavailable):
-    """The next stage answered that it cannot take the event now: it is there, and tells how long it took to say so."""
+    """The next stage answered that it cannot take the event now: it is there, and tells how long it took to say so.
+
+    `blames_event`: for all that is known it is this event that it cannot take.
+    """
+
+    def __init__(self, reason: str, retry_after_s: float | None = None, *, blames_event: bool = True) -> None:
+        super().__init__(reason, retry_after_s)
+        self.blames_event = blames_event
 
 
 @runtime_checkable

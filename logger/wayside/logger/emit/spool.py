@@ -35,6 +35,7 @@ HAND_OVER_BYTES = 16 << 20
 _BATCH_ROWS = 64  # encoded at one go on the loop that serves clients
 _BATCH_BYTES = 4 << 20
 PAUSE_S = 1.0  # until a disk that failed is tried again
+_LEAST_GRACE_S = 1.0  # for a disk that works it is plenty
 _BACKOFF = Backoff(first_s=PAUSE_S, limit_s=5.0)
 Sized = tuple[CloudEvent, int]  # an event, and the bytes that it takes in memory
 _WHEN_FULL = {SpoolWhenFull.DROP_OLDEST: WhenFull.DROP_OLDEST, SpoolWhenFull.DROP_NEWEST: WhenFull.REFUSE}
@@ -137,7 +138,7 @@ class Spool:
         self._owner: SpoolOwner | None = None
         self._base = _Lost(0, 0)
         self._blocked_until_s, self._blocked_by = 0.0, ""
-        self._is_closed = False
+        self._is_closed = self._is_stopped = False
         self._swept_at = 0
         self._tasks: list[asyncio.Task[None]] = []
         self._outage = OutageNotice(log, "events cannot be spooled, wait in memory while there is room,")
@@ -165,6 +166,7 @@ class Spool:
         A disk that is full or fails is no reason not to serve: it is told, and tried again as after any outage.
         """
         self._owner = owner
+        self._is_stopped = False
         try:
             await self._journal.start()
             await self._account()
@@ -196,12 +198,13 @@ class Spool:
         self._tasks = []
         while batch := self._handed.take_batch():
             self._return(batch, SHUTDOWN)
+        self._is_stopped = True
         await self._journal.stop()
 
     async def _finish(self, grace_s: float) -> None:
         """Wait until all is appended and acknowledged, and count once more."""
         try:
-            async with asyncio.timeout(grace_s):
+            async with asyncio.timeout(max(grace_s, _LEAST_GRACE_S)):
                 await self._handed.is_empty.wait()
                 await self.reader.wait_acknowledged()
                 await self.tally()
@@ -211,7 +214,10 @@ class Spool:
     # into the spool
 
     def offer(self, event: CloudEvent, size_bytes: int) -> str | None:
-        """Take an event to be appended soon, or say why not: FULL, FAILED, or SLOW where the disk does not keep up."""
+        """Take an event to be appended soon, or say why not: FULL, FAILED, SLOW where the disk does not keep up, or
+        SHUTDOWN."""
+        if self._is_stopped:
+            return SHUTDOWN
         if asyncio.get_running_loop().time() < self._blocked_until_s:
             return self._blocked_by
         if size_bytes > self.settings.limit_bytes:
@@ -226,6 +232,9 @@ class Spool:
         batch = self._handed.take_batch()
         try:
             await self._append(batch)
+        except asyncio.CancelledError:
+            self._return(batch, SHUTDOWN)
+            raise
         finally:
             self._return(batch, FAILED)
 

@@ -1,7 +1,7 @@
 """What waits in the spool, handed out to be sent and acknowledged once it is settled.
 
 Invariant: a position is in one hand at a time, and stays in the journal until it was settled; one that was given back
-is handed out again, before what is behind it.
+is handed out again, before what is behind it; one that was passed over, once all that is behind it was handed out.
 """
 
 import asyncio
@@ -45,6 +45,7 @@ class SpoolReader:
         self._cursor = 0
         self._after: int | None = None
         self._rewinds = 0
+        self._passed_over = False
         self._in_hand: set[int] = set()
         self._to_acknowledge: set[int] = set()
         self._more = asyncio.Event()
@@ -67,7 +68,7 @@ class SpoolReader:
         """Find or make the cursor; to be called each time the journal was started."""
         state = await self._journal.open_cursor(CURSOR, Start.BEGINNING)
         self._cursor = state.cursor
-        self._rewind()
+        self.rewind()
         return state
 
     def note_more(self) -> None:
@@ -85,6 +86,9 @@ class SpoolReader:
             page = await self._read(room) if room > 0 else []
             if page:
                 return page
+            if room > 0 and self._passed_over:
+                self.rewind()
+                continue
             await self._more.wait()
 
     async def _read(self, room: int) -> list[Spooled]:
@@ -115,9 +119,17 @@ class SpoolReader:
     def give_back(self, position: int) -> None:
         """The event was not sent and is in nobody's hand any more."""
         self._in_hand.discard(position)
-        self._rewind()
+        self.rewind()
 
-    def _rewind(self) -> None:
+    def pass_over(self, position: int) -> None:
+        """The event was not sent and is in nobody's hand any more; what is behind it is handed out first."""
+        self._in_hand.discard(position)
+        self._passed_over = True
+        self._more.set()
+
+    def rewind(self) -> None:
+        """Hand out the oldest next."""
+        self._passed_over = False
         self._after = None
         self._rewinds += 1
         self._more.set()

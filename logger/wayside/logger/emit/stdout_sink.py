@@ -1,11 +1,12 @@
 """Events as JSON lines on standard output, for whatever collects a container's output. The log goes to standard error.
 
 Invariant: a reader that is slow or stuck blocks a thread of the sink's own, which does not outlive the process, and
-never the loop; at most one batch is being written.
+never the loop; at most one batch is being written. A line that could not be written whole is ended before the next.
 """
 
 import asyncio
 import os
+import select
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
@@ -47,21 +48,41 @@ class StdoutSink:
         await written
 
     def _write_all(self, writes: "SimpleQueue[_Write | None]", loop: asyncio.AbstractEventLoop) -> None:
+        output = _Output(self._descriptor)
         while (write := writes.get()) is not None:
             lines, written = write
             error: SinkUnavailable | None = None
             try:
-                _write_whole(self._descriptor, lines)
+                output.write(lines)
             except OSError as exc:
                 error = SinkUnavailable(f"standard output cannot be written: {exc.strerror}")
             with suppress(RuntimeError):  # the loop is closed
                 loop.call_soon_threadsafe(_resolve, written, error)
 
 
-def _write_whole(descriptor: int, data: bytes) -> None:
-    rest = memoryview(data)
-    while rest:
-        rest = rest[os.write(descriptor, rest) :]
+class _Output:
+    """Writes whole lines to a descriptor, which may be one that does not block."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._is_torn = False
+
+    def write(self, lines: bytes) -> None:
+        """Raises `OSError`; what follows then begins with a line of its own."""
+        rest = memoryview(b"\n" + lines if self._is_torn else lines)
+        while rest:
+            count = self._write_some(rest)
+            rest = rest[count:]
+            self._is_torn = bool(rest) and (self._is_torn or count > 0)
+
+    def _write_some(self, data: memoryview) -> int:
+        while True:
+            try:
+                return os.write(self._descriptor, data)
+            except BlockingIOError:
+                poll = select.poll()
+                poll.register(self._descriptor, select.POLLOUT)
+                poll.poll()
 
 
 def _resolve(written: "asyncio.Future[None]", error: SinkUnavailable | None) -> None:

@@ -53,7 +53,7 @@ class RecordedExchange:
     """Told what passes on one stream, in the order of its passing; `unary` for a call of gRPC with one message each
     way. `held_bytes` are reserved for its head, and given back once it is `over`: it is told nothing from then on."""
 
-    __slots__ = ("_asked", "_held_bytes", "_recorder", "_recording", "_replied", "_request_done", "over")
+    __slots__ = ("_asked", "_held_bytes", "_recorder", "_recording", "_replied", "over")
 
     def __init__(
         self, recorder: Recorder, recording: Recording, head: RequestHead, *, unary: bool, held_bytes: int
@@ -64,7 +64,6 @@ class RecordedExchange:
         self._asked = _Side(dict(head.fields), unary)
         head.fields = self._asked.fields
         self._replied: _Side | None = None
-        self._request_done = False
         self.over = False
 
     # the request
@@ -76,7 +75,6 @@ class RecordedExchange:
     def request_end(self) -> None:
         if not self._asked.close():
             return self.lose(UNREADABLE)
-        self._request_done = True
         self._recording.request_done()
 
     # the answer
@@ -108,8 +106,7 @@ class RecordedExchange:
 
     def lose(self, reason: str) -> None:
         """What passes from now on cannot be read."""
-        lost = ("response",) if self._request_done else ("request", "response")
-        count_lost(self._recorder, reason, *lost)
+        count_lost(self._recorder, reason, *self._recording.owed)
         self._release()
 
     def _release(self) -> None:

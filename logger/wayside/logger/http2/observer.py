@@ -30,9 +30,11 @@ _FINAL: Final = 200
 @dataclass(slots=True)
 class Http2Counts:
     """Over all connections of one logger: `unserved` are those for which the model server took none, `unreadable` those
-    that could not be read to their end; `unlogged` calls are those that no event is made of by design."""
+    that could not be read to their end. `streams` are all that clients opened; of them `unlogged` are calls that no
+    event is made of by design."""
 
     connections: int = 0
+    streams: int = 0
     unserved: int = 0
     unlogged: int = 0
     unreadable: int = 0
@@ -123,6 +125,7 @@ class ConnectionObserver:
         if len(self._streams) == _OPEN_LIMIT:
             raise Unreadable(f"more than {_OPEN_LIMIT} streams are open")
         self.last_stream_id = stream_id
+        self._counts.streams += 1
         self._streams[stream_id] = stream = _Stream()
         head = request_head(headers) if headers is not None else None
         if head is None or self._recorder is None:

@@ -5,6 +5,7 @@ in hand is bounded by one read.
 """
 
 import asyncio
+import logging
 from collections import deque
 from typing import cast
 
@@ -17,6 +18,7 @@ from wayside.logger.proxy.exchange import Exchange, Proxy
 from wayside.logger.proxy.peer import keep_watch
 from wayside.logger.proxy.upstream import write_all
 
+log = logging.getLogger("wayside.logger")
 _HEAD_LIMIT = 1 << 20  # as Go's server, before whose models this one stands
 _LINGER_S = 1.0
 _HEAD_S = 60.0  # that a head may take from its first byte to its last
@@ -44,7 +46,7 @@ class ClientConnection(asyncio.Protocol):
         self._fields = self._trailers  # where the parser's next field goes
         self._bare_bytes = 0  # read since the last piece of a body, or end of a head
         self._head_since_s: float | None = None
-        self._read_s = 0.0
+        self._read_s = self._moved_s = 0.0
         self.slow = False
         self.address = b""
 
@@ -65,8 +67,10 @@ class ClientConnection(asyncio.Protocol):
     def sweep(self, now_s: float) -> None:
         """Give up on a head that does not end, and on a body that stands still though it is waited for."""
         if self._head_since_s is not None and now_s - self._head_since_s > _HEAD_S:
+            log.info("a client's connection is closed: its request's head took over %g s", _HEAD_S)
             self._give_up_head()
         elif self._is_stalled(now_s):
+            log.info("a client's connection is closed: its request's body stood still for %g s", _STALL_S)
             self._transport.abort()
 
     def _give_up_head(self) -> None:
@@ -77,8 +81,12 @@ class ClientConnection(asyncio.Protocol):
             self._transport.close()
 
     def _is_stalled(self, now_s: float) -> bool:
-        waits = bool(self._exchanges) and not self._exchanges[-1].request_complete and not self._holds
-        return waits and not self._switched and now_s - self._read_s > _STALL_S
+        """Whether a body stands still, and no answer goes out meanwhile; not while the client waits for a word of the
+        model's (`Expect`)."""
+        if not self._exchanges or self._holds or self._switched or now_s - self._moved_s <= _STALL_S:
+            return False
+        asked_last = self._exchanges[-1]
+        return not (asked_last.request_complete or asked_last.waits_for_word)
 
     # asyncio.Protocol
 
@@ -104,7 +112,7 @@ class ClientConnection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self._deaf:
             return
-        self._read_s = self._loop.time()
+        self._read_s = self._moved_s = self._loop.time()
         if self._first_bytes is not None:
             data = self._first_bytes + data
             self._first_bytes = self._undecided(data)
@@ -130,9 +138,7 @@ class ClientConnection(asyncio.Protocol):
     def _feed(self, data: bytes) -> None:
         self._bare_bytes += len(data)
         try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade as exc:
-            self._go_on_behind_upgrade(data[exc.args[0] :])
+            self._parse(memoryview(data))
         except httptools.HttpParserCallbackError as exc:
             reason = exc.__context__
             self._refuse(reason.response if isinstance(reason, Refused) else Response.text(400, "bad request"))
@@ -141,21 +147,29 @@ class ClientConnection(asyncio.Protocol):
         if self._bare_bytes > _HEAD_LIMIT and not self._deaf:
             self._refuse(Response.text(431, f"it is over {_HEAD_LIMIT} bytes without an end"))
 
-    def _go_on_behind_upgrade(self, rest: bytes) -> None:
+    def _parse(self, data: memoryview) -> None:
         """The parser stops behind the head of a request that asks for another protocol.
 
-        Where the wish is passed over, another parser takes up the body; it is told the head again, without the wish.
+        Where the wish is passed over, another parser takes up what follows. Java's client wishes with every request.
         """
-        exchange = self._exchanges[-1]
-        self._switched = exchange.switches
-        if self._switched:
-            if rest:
-                exchange.on_tunnel_data(rest)
-            return
+        while data:
+            try:
+                return self._parser.feed_data(data)
+            except httptools.HttpParserUpgrade as exc:
+                data = data[exc.args[0] :]
+            exchange = self._exchanges[-1]
+            self._switched = exchange.switches
+            if not self._switched:
+                self._retell_head()
+            elif data:
+                return exchange.on_tunnel_data(bytes(data))
+
+    def _retell_head(self) -> None:
+        """Another parser, which is told of the head what it needs to read the body, without the wish."""
         framing = [pair for pair in self._headers if pair[0] in (b"content-length", b"transfer-encoding")]
         kept = (b"connection", b"keep-alive" if self._parser.should_keep_alive() else b"close")
         self._parser, self._retold = httptools.HttpRequestParser(self), True
-        self._feed(head(b"POST / HTTP/1.1\r\n", [*framing, kept]) + rest)
+        self._parser.feed_data(head(b"POST / HTTP/1.1\r\n", [*framing, kept]))
 
     def pause_writing(self) -> None:
         self.slow = True
@@ -221,6 +235,7 @@ class ClientConnection(asyncio.Protocol):
         if self._out and not self._transport.is_closing():
             write_all(self._transport, self._out)
             self._out = []
+            self._moved_s = self._loop.time()
 
     def hold(self, reason: str) -> None:
         if not self._holds and not self._transport.is_closing():

@@ -83,7 +83,7 @@ class Exchange:
     __slots__ = (
         *("_arrived_s", "_behind", "_chunked", "_client", "_client_framing", "_connection", "_http_1_0", "_is_probe"),
         *("_over", "_pending", "_pending_bytes", "_proxy", "_recording", "_request", "_reused", "_sent_s", "_status"),
-        *("_task", "_tunnel", "_upstream_framing", "keep_alive", "request_complete"),
+        *("_task", "_tunnel", "_upstream_framing", "keep_alive", "waits_for_word", "request_complete"),
     )
 
     def __init__(self, proxy: Proxy, client: Client, request: RequestHead, *, http_1_0: bool) -> None:
@@ -103,6 +103,7 @@ class Exchange:
         self._status = 0
         self._upstream_framing = self._client_framing = Framing.NONE
         self._over = self._tunnel = self._reused = False
+        self.waits_for_word = b"expect" in request.fields  # from the model, before it sends a body
         self.request_complete = False
         self.keep_alive = False
 
@@ -139,6 +140,7 @@ class Exchange:
             self._task = asyncio.get_running_loop().create_task(self._connect())
 
     def on_request_body(self, data: bytes) -> None:
+        self.waits_for_word = False
         self._to_upstream(chunk(data) if self._chunked else data)
         if self._recording is not None:
             self._recording.request_body(data)
@@ -244,6 +246,7 @@ class Exchange:
     # from the model server
 
     def on_response_head(self, status: int, reason: bytes, headers: Headers) -> None:
+        self.waits_for_word = False
         if status < 200:
             self._pass_interim(status, reason, headers)
             return

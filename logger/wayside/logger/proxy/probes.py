@@ -6,6 +6,7 @@ probe waits for its answer, and none asks another.
 """
 
 import asyncio
+import ssl
 
 from wayside.eventing.http.client import HttpClient
 from wayside.eventing.http.message import Response
@@ -15,12 +16,20 @@ from wayside.logger.proxy.readiness import ProbeTarget
 __all__ = ["ProbeTarget", "Prober"]
 
 
+def _unverified() -> ssl.SSLContext:
+    """As the kubelet's: a readiness probe asks a model in the same pod, whose certificate need not name an address."""
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    tls.check_hostname = False
+    tls.verify_mode = ssl.CERT_NONE
+    return tls
+
+
 class Prober:
     """Answers probes; the model is ready where all `targets` pass. `draining` turns every answer into 503."""
 
     def __init__(self, targets: tuple[ProbeTarget, ...]) -> None:
         self._targets = targets
-        self._client = HttpClient(idle_limit=1)
+        self._client = HttpClient(idle_limit=1, tls=_unverified() if any(each.tls for each in targets) else None)
         self._asking: asyncio.Task[bool] | None = None
         self.draining = False
 

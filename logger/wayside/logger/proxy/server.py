@@ -14,6 +14,7 @@ from wayside.logger.proxy.exchange import Proxy
 log = logging.getLogger("wayside.logger")
 _POLL_S = 0.02
 _SWEEP_S = 5.0
+_GONE_S = 0.1
 
 
 class ProxyServer:
@@ -54,12 +55,16 @@ class ProxyServer:
         """
         loop = asyncio.get_running_loop()
         end_s = loop.time() + limit_s
-        counts = self._proxy.counts
-        seen, quiet_since_s = counts.exchanges, loop.time()
+        seen, quiet_since_s = self._asked, loop.time()
         while (now_s := loop.time()) < min(end_s, quiet_since_s + quiet_s):
             await asyncio.sleep(min(_POLL_S * 5, max(0.0, end_s - now_s)))
-            if counts.exchanges != seen:
-                seen, quiet_since_s = counts.exchanges, loop.time()
+            if self._asked != seen:
+                seen, quiet_since_s = self._asked, loop.time()
+
+    @property
+    def _asked(self) -> int:
+        """Rises with every request; those over HTTP/2 that are recorded count twice."""
+        return self._proxy.counts.exchanges + self._proxy.splices.counts.streams
 
     async def drain(self, deadline_s: float) -> None:
         """Take no more connections; let requests in hand finish until the loop's time is `deadline_s`; close the rest.
@@ -76,5 +81,15 @@ class ProxyServer:
             await asyncio.sleep(_POLL_S)
         for peer in list(self._proxy.peers):
             peer.break_off()
+        await self._see_gone()
         if self._sweeping is not None:
             self._sweeping.cancel()
+
+    async def _see_gone(self) -> None:
+        """Until the loop has told each connection of its end: an answer that was cut off makes its event then."""
+        loop = asyncio.get_running_loop()
+        end_s = loop.time() + _GONE_S
+        while self._proxy.peers:
+            if loop.time() >= end_s:
+                break
+            await asyncio.sleep(0)

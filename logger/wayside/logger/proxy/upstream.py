@@ -96,6 +96,11 @@ class UpstreamConnection(asyncio.Protocol):
         """Whether something lies unread on an idle connection: its end, which the loop has yet to see, or worse."""
         return bool(self._poll.poll(0))
 
+    @property
+    def has_unsent(self) -> bool:
+        """Whether some of what was written still waits for the model server to read."""
+        return self._transport.get_write_buffer_size() > 0
+
     def pause_reading(self) -> None:
         if self.open:
             self._transport.pause_reading()
@@ -243,7 +248,8 @@ class UpstreamPool:
     def give_back(self, connection: UpstreamConnection) -> None:
         """Keep a connection for the next exchange, or close it where there are enough."""
         connection.release()
-        if not connection.open or len(self._idle) >= self._upstream.idle_limit:
+        is_good = connection.open and not connection.has_unsent
+        if not is_good or len(self._idle) >= self._upstream.idle_limit:
             connection.close()
             return
         connection.idle_since = asyncio.get_running_loop().time()

@@ -57,6 +57,8 @@ def _keys(value: Any, token: str) -> Sequence[Any]:
     """The members or elements that a pointer's token finds."""
     if isinstance(value, dict):
         return list(value) if token == EVERY else [token] if token in value else []
+    if not isinstance(value, list):
+        return []
     if token == EVERY:
         return range(len(value))
     is_index = token.isascii() and token.isdigit() and (token == "0" or token[0] != "0") and len(token) < 10
@@ -132,10 +134,18 @@ class _Columns:
             names = value.get(heading)
             if not isinstance(names, list):
                 continue
-            places = [at for at, name in enumerate(names) if isinstance(name, str) and name in self._names]
-            for body in bodies if places else ():
-                if body in value:
-                    self._replace_entries(value[body], _entries(value[body], places, len(names)), edits, body)
+            places = [at for at, name in enumerate(names) if self._is_named(name)]
+            tables = [body for body in bodies if body in value]
+            if places and not tables:
+                raise MalformedPayload("a column is named, and its values are not beside its name")
+            for body in tables if places else ():
+                self._replace_entries(value[body], _entries(value[body], places, len(names)), edits, body)
+
+    def _is_named(self, name: Any) -> bool:
+        """Raises `MalformedPayload` for a name of several levels, as pandas' MultiIndex has, of which one is ours."""
+        if isinstance(name, list) and any(isinstance(level, str) and level in self._names for level in name):
+            raise MalformedPayload("a column is named on one of several levels")
+        return isinstance(name, str) and name in self._names
 
     def _replace_entries(self, table: Any, paths: Iterator[tuple[str | int, int]], edits: Edits, body: str) -> None:
         for outer, at in paths:
@@ -180,12 +190,14 @@ def _holds_values(tensor: Mapping[str, Any]) -> bool:
 
     Raises `MalformedPayload` where they are in gRPC's JSON form, which is not edited.
     """
+    if tensor.get("contents") is not None:
+        raise MalformedPayload("a tensor's values are in a form that is not redacted")
     if tensor.get("data") is not None:
         return True
     parameters = tensor.get("parameters")
     if isinstance(parameters, dict) and not parameters.keys().isdisjoint({"binary_data_size", "shared_memory_region"}):
         return False
-    if "contents" in tensor or is_tensor(tensor):
+    if is_tensor(tensor):
         raise MalformedPayload("a tensor's values are in a form that is not redacted")
     return False
 

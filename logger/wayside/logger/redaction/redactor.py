@@ -20,7 +20,7 @@ from wayside.logger.redaction.rules import Rules
 from wayside.logger.settings import RedactionRule
 
 APPLIED, WITHHELD = words.REDACTION_STATES
-_LIMITS: Final = Limits(inflated_bytes=32 << 20)
+DEFAULT_LIMITS: Final = Limits(inflated_bytes=32 << 20)
 
 
 class Redactor:
@@ -29,7 +29,7 @@ class Redactor:
     Raises `ConfigurationError` for a rule that cannot work. `key` may be empty where no rule hashes.
     """
 
-    def __init__(self, rules: Sequence[RedactionRule], key: bytes = b"", limits: Limits = _LIMITS) -> None:
+    def __init__(self, rules: Sequence[RedactionRule], key: bytes = b"", limits: Limits = DEFAULT_LIMITS) -> None:
         self._rules = Rules.of(rules)
         self._residue = Residue(key)
         self._bodies = BodyRedaction(self._rules, self._residue, limits)

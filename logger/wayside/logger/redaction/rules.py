@@ -17,6 +17,7 @@ _FORM: Final = (
     "write TARGET:NAME=LEFT, such as pointer:/instances/*/ssn=mask, column:age=hash or header:X-User-Id=drop; LEFT is"
     " drop, mask or hash"
 )
+_SEVERAL: Final = re.compile(r"=(?:drop|mask|hash)\s*[,;\s]")
 _TOKENS_LIMIT: Final = 64
 _BAD_ESCAPE: Final = re.compile(r"~(?![01])")
 _HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)
@@ -86,6 +87,11 @@ def parse_rule(text: str) -> RedactionRule:
     target, colon, name = place.partition(":")
     if not colon or target not in set(Target) or left not in set(Redacted):
         raise ConfigurationError(f"redaction rule {text[:200]!r} cannot be read: {_FORM}")
+    if _SEVERAL.search(name):  # as one rule it would look for a name that nothing has, and let everything out
+        raise ConfigurationError(
+            f"redaction rule {text[:200]!r} holds several: give each a --redact of its own, or in an annotation, a"
+            " variable or a file write them with semicolons between"
+        )
     rule = RedactionRule(Target(target), name, Redacted(left))
     check_rule(rule)
     return rule

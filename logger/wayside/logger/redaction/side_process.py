@@ -18,6 +18,7 @@ from wayside.logger.counts import LoggerCounts
 from wayside.logger.emit.parcel import kind_of, size_of
 from wayside.logger.redaction.child import Child, running_child
 from wayside.logger.redaction.frames import Frame, event_of, frame_of
+from wayside.logger.redaction.memory import MemoryBounds, bounds_within
 from wayside.logger.redaction.redactor import APPLIED, WITHHELD
 from wayside.logger.redaction.rules import Rules, read_key
 from wayside.logger.redaction.worker import configuration
@@ -50,16 +51,23 @@ class SideProcess:
 
     Everything in hand together takes at most `in_hand_bytes`. A process that answers nothing for `deadline_s`, or at
     most twice that, though it has events, is killed, and another is started. `applied` and `withheld` count the events
-    that came back so; `pid` is that of the process, None while there is none.
+    that came back so; `pid` is that of the process, None while there is none. `memory` bounds what it may take.
     """
 
     def __init__(
-        self, side_work: SideWork, outlet: Outlet, counts: LoggerCounts, *, deadline_s: float = _DEADLINE_S
+        self,
+        side_work: SideWork,
+        outlet: Outlet,
+        counts: LoggerCounts,
+        *,
+        deadline_s: float = _DEADLINE_S,
+        memory: MemoryBounds | None = None,
     ) -> None:
         self._side_work = side_work
         self._outlet = outlet
         self._counts = counts
         self._deadline_s = deadline_s
+        self._memory = memory or bounds_within()
         self._waiting: deque[_Job] = deque()
         self._handed: deque[_Handed] = deque()
         self._handed_bytes = self.in_hand_bytes = 0
@@ -80,7 +88,8 @@ class SideProcess:
     async def start(self) -> None:
         """Raises `ConfigurationError` for a rule that cannot work, and for a key that is missing or cannot be used."""
         Rules.of(self._side_work.rules)
-        self._first_frame = configuration(self._side_work, read_key(self._side_work))
+        key = read_key(self._side_work)
+        self._first_frame = configuration(self._side_work, key, self._memory)
         self._task = asyncio.create_task(self._run())
 
     async def stop(self, grace_s: float = 0.0) -> None:

@@ -8,39 +8,43 @@ other end of the socket does, and nothing of an event is ever written to a log.
 import gc
 import json
 import os
-import resource
 import signal
 import socket
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from typing import Final
 
 from wayside.eventing.event import CloudEvent
 from wayside.logger.redaction.compression import compressed
 from wayside.logger.redaction.frames import PREFIX_BYTES, Frame, event_of, frame_of, lengths
-from wayside.logger.redaction.redactor import Redactor, bare
+from wayside.logger.redaction.memory import MemoryBounds, be_first_to_go, bound_this_process
+from wayside.logger.redaction.redactor import DEFAULT_LIMITS, Redactor, bare
 from wayside.logger.settings import Redacted, RedactionRule, SideWork, Target
 
 _NICENESS: Final = 10
-_MEMORY_BYTES: Final = 768 << 20
 _GC_THRESHOLD: Final = 1_000_000  # documents have no cycles, and the collector would walk them all the same
 _READY: Final = Frame(b"{}", b"")
 
 Work = Callable[[CloudEvent], CloudEvent]
 
 
-def configuration(side_work: SideWork, key: bytes) -> Frame:
-    """The first frame that the process is sent: what it is to do, and the key of its hashes."""
+def configuration(side_work: SideWork, key: bytes, memory: MemoryBounds) -> Frame:
+    """The first frame that the process is sent: what it is to do within which bounds, and the key of its hashes."""
     rules = [[rule.target, rule.name, rule.left] for rule in side_work.rules]
-    return Frame(json.dumps({"rules": rules, "compress": side_work.compress}).encode(), key)
+    told = {"rules": rules, "compress": side_work.compress, "memory": memory}
+    return Frame(json.dumps(told).encode(), key)
 
 
 def work_of(frame: Frame) -> Work:
-    """What a first frame asks for."""
+    """What a first frame asks for. This process is bound from here on."""
     told = json.loads(frame.head)
+    memory = MemoryBounds(*told["memory"])
+    bound_this_process(memory.process_bytes)
     rules = [RedactionRule(Target(target), name, Redacted(left)) for target, name, left in told["rules"]]
-    redactor = Redactor(rules, frame.data) if rules else None
+    limits = replace(DEFAULT_LIMITS, inflated_bytes=memory.inflated_bytes)
+    redactor = Redactor(rules, frame.data, limits) if rules else None
     compresses = bool(told["compress"])
 
     def work(event: CloudEvent) -> CloudEvent:
@@ -51,10 +55,9 @@ def work_of(frame: Frame) -> Work:
 
 
 def _redacted(redactor: Redactor, event: CloudEvent) -> CloudEvent:
-    try:
+    with suppress(Exception):  # a process's edge: a fault in redaction, or no memory for a document, must show no value
         return redactor.redact(event)
-    except Exception:  # a process's edge: a fault in redaction, or no memory for a document, must never show a value
-        return bare(event)
+    return bare(event)  # only here is the memory of what failed free again
 
 
 def serve(connection: socket.socket) -> None:
@@ -99,12 +102,11 @@ def _send(connection: socket.socket, frame: Frame) -> None:
 
 
 def _settle_down() -> None:
-    """Work only when the serving path does not, within bounds, and until the logger itself ends this process."""
+    """Work only when the serving path does not, be ended before it, and otherwise by the logger itself alone."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.nice(_NICENESS)
-    with suppress(ValueError, OSError):  # a lower limit stands already, or the system has none
-        resource.setrlimit(resource.RLIMIT_AS, (_MEMORY_BYTES, _MEMORY_BYTES))
+    be_first_to_go()
     gc.set_threshold(_GC_THRESHOLD)
 
 
