@@ -1,5 +1,6 @@
 """A whole loop on free ports: the processes of the demo, started by the supervisor, with KServe's ModelServer."""
 
+import random
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
@@ -34,20 +35,23 @@ class Loop:
     http: HttpClient
 
 
+# Below what Linux takes source ports from: a service binds its port seconds after it was found free.
+_PORTS = range(10_000, 20_000, 2)
+
+
 def free_ports() -> dict[str, int]:
     """A port for each service, with the next one free too, for its admin port."""
-    ports: dict[str, int] = {}
-    while len(ports) < len(WELL_KNOWN_PORTS):
-        with socket.socket() as first, socket.socket() as second:
-            first.bind((LOOPBACK, 0))
-            port = first.getsockname()[1]
-            try:
-                second.bind((LOOPBACK, port + 1))
-            except OSError:
-                continue
-        if not {port, port + 1} & {taken + step for taken in ports.values() for step in (0, 1)}:
-            ports[list(WELL_KNOWN_PORTS)[len(ports)]] = port
-    return ports
+    free = (port for port in random.sample(_PORTS, k=len(_PORTS)) if _is_free(port) and _is_free(port + 1))
+    return dict(zip(WELL_KNOWN_PORTS, free, strict=False))
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        try:
+            probe.bind((LOOPBACK, port))
+        except OSError:
+            return False
+        return True
 
 
 async def open_loop(stack: AsyncExitStack, folder: Path, load: Load, kafka: str = "", elasticsearch: str = "") -> Loop:
