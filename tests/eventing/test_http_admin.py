@@ -1,16 +1,19 @@
-"""The admin port: health, readiness by name, metrics, JSON views."""
+"""The admin port: health, readiness by name, metrics, JSON views, queries, actions."""
 
+import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry, Counter
 
 from wayside.eventing.http.admin import AdminServer
 from wayside.eventing.http.client import HttpClient
-from wayside.eventing.http.message import Response
+from wayside.eventing.http.message import JSON, Headers, Response
 from wayside.eventing.http.url import Url
+from wayside.eventing.sink import SinkUnavailable
 
 _READY: dict[str, bool] = {"store": True, "broker": True}
 
@@ -80,6 +83,98 @@ async def test_an_unknown_path_names_the_known_ones(admin: AdminServer) -> None:
     assert b"/healthz /readyz /metrics /counts" in response.body
 
 
-async def test_nothing_is_changed_over_the_admin_port(admin: AdminServer) -> None:
+async def test_a_view_takes_no_post(admin: AdminServer) -> None:
     response = await _ask(admin, "/metrics", b"POST")
     assert (response.status, response.header(b"allow")) == (405, b"GET, HEAD")
+
+
+async def _echo(query: Mapping[str, str]) -> bytes:
+    return json.dumps(query).encode()
+
+
+async def _act(asked: Mapping[str, Any]) -> Mapping[str, Any]:
+    if "full" in asked:
+        raise SinkUnavailable("the store is full", 4.6)
+    return {"asked": asked}
+
+
+@pytest.fixture
+async def acting() -> AsyncIterator[AdminServer]:
+    server = AdminServer(CollectorRegistry(), "127.0.0.1", 0, queries={"/echo": _echo}, actions={"/act": _act})
+    await server.start()
+    yield server
+    await server.stop()
+
+
+@pytest.mark.parametrize(
+    ("query", "status", "answer"),
+    [
+        ("", 200, b"{}"),
+        ("?", 200, b"{}"),
+        ("?a=1&b=%20x+y", 200, b'{"a": "1", "b": " x y"}'),
+        ("?a=", 200, b'{"a": ""}'),
+        ("?a", 400, b"the query cannot be read: bad query field: 'a'"),
+        ("?a=1&a=2", 400, b"the query names a field twice"),
+        ("?a=%ff", 400, b"the query cannot be read: 'utf-8'"),
+        ("?" + "&".join(f"a{number}=" for number in range(33)), 400, b"the query cannot be read: Max number"),
+    ],
+)
+async def test_a_query_is_read_whole_or_refused(acting: AdminServer, query: str, status: int, answer: bytes) -> None:
+    response = await _ask(acting, f"/echo{query}")
+    assert response.status == status
+    assert response.body.startswith(answer)
+
+
+@pytest.mark.parametrize(
+    ("method", "headers", "body", "status", "answer"),
+    [
+        (b"POST", [JSON], b'{"a": 1}', 200, b'{"asked": {"a": 1}}'),
+        (b"POST", [(b"content-type", b"Application/JSON ;charset=utf-8")], b"{}", 200, b'{"asked": {}}'),
+        (b"POST", [JSON], b"", 400, b"the body cannot be read as JSON"),
+        (b"POST", [JSON], b"[]", 400, b"the body is not a JSON object"),
+        (b"POST", [JSON], b"[" * 50_000, 400, b"the body cannot be read as JSON"),
+        (b"POST", [JSON], b"\xff", 400, b"the body cannot be read as JSON"),
+        (b"POST", [JSON], b" " * (64 << 10) + b"{}", 413, b""),
+        (b"POST", [JSON], b'{"full": 1}', 503, b"the store is full"),
+        (b"POST", [], b"{}", 415, b"send content-type: application/json"),
+        (b"POST", [(b"content-type", b"application/x-www-form-urlencoded")], b"{}", 415, b"send content-type"),
+        (b"POST", [JSON, (b"origin", b"null")], b"{}", 403, b"this is not for web pages"),
+        (b"GET", [JSON], b"", 405, b"use POST"),
+        (b"PUT", [JSON], b"{}", 405, b"use POST"),
+    ],
+)
+async def test_an_action_takes_a_json_object_by_post_and_from_no_web_page(
+    acting: AdminServer, method: bytes, headers: Headers, body: bytes, status: int, answer: bytes
+) -> None:
+    client = HttpClient()
+    url = Url.parse(f"http://127.0.0.1:{acting.port}/act")
+    response = await client.send(method, url, headers, body, timeout_s=10)
+    await client.close()
+    assert response.status == status
+    assert response.body.startswith(answer)
+    assert response.header(b"retry-after") == (b"5" if status == 503 else None)
+
+
+async def test_an_unknown_path_names_queries_and_actions_too(acting: AdminServer) -> None:
+    assert (await _ask(acting, "/")).body == b"try /healthz /readyz /metrics /echo POST /act\n"
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        (b"localhost", 200),
+        (b"LocalHost:8611", 200),
+        (b"127.0.0.1:1", 200),
+        (b"[::1]:8611", 200),
+        (b"evil.example:8611", 421),
+        (b"127.0.0.1.evil.example", 421),
+        (b"", 421),
+    ],
+)
+async def test_on_loopback_a_query_answers_to_no_other_name(acting: AdminServer, host: bytes, status: int) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", acting.port)
+    writer.write(b"GET /echo HTTP/1.1\r\nhost: %s\r\nconnection: close\r\n\r\n" % host)
+    answer = await reader.read()
+    writer.close()
+    await writer.wait_closed()
+    assert answer.startswith(b"HTTP/1.1 %d " % status)

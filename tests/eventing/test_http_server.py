@@ -4,11 +4,11 @@ import asyncio
 import logging
 import socket
 import struct
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
+from http_stage import Client, connected, echo, serving, talking
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,65 +16,7 @@ from wayside.eventing.errors import ConfigurationError
 from wayside.eventing.http.message import Request, Response, head
 from wayside.eventing.http.server import HttpServer, ServerLimits
 
-_PATIENCE_S = 10
-_LIMITS = ServerLimits(body_bytes=1000, head_bytes=500, idle_s=30)
 Eventually = Callable[[Callable[[], bool]], Awaitable[None]]
-
-
-async def _echo(request: Request) -> Response:
-    said = b" ".join((request.method, request.target, request.body))
-    return Response(200, [(b"x-header", request.header(b"x") or b"")], said)
-
-
-class _Client:
-    """A raw connection: bytes in, bytes out."""
-
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._reader = reader
-        self.writer = writer
-
-    def send(self, data: bytes) -> None:
-        self.writer.write(data)
-
-    async def response(self, bodiless: bool = False) -> tuple[int, dict[bytes, bytes], bytes]:
-        """Status, headers and body of the next response."""
-        async with asyncio.timeout(_PATIENCE_S):
-            lines = (await self._reader.readuntil(b"\r\n\r\n")).split(b"\r\n")[:-2]
-            headers = dict(line.lower().split(b": ", 1) for line in lines[1:])
-            length = 0 if bodiless else int(headers.get(b"content-length", b"0"))
-            return int(lines[0].split()[1]), headers, await self._reader.readexactly(length)
-
-    async def rest(self) -> bytes:
-        """What comes until the server closes."""
-        async with asyncio.timeout(_PATIENCE_S):
-            return await self._reader.read()
-
-
-@asynccontextmanager
-async def _serving(handler: Any = _echo, limits: ServerLimits = _LIMITS) -> AsyncIterator[HttpServer]:
-    server = HttpServer(handler, "127.0.0.1", 0, limits)
-    await server.start()
-    try:
-        yield server
-    finally:
-        await server.stop(grace_s=0.1)
-
-
-@asynccontextmanager
-async def _connected(server: HttpServer) -> AsyncIterator[_Client]:
-    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
-    try:
-        yield _Client(reader, writer)
-    finally:
-        writer.transport.abort()
-        with suppress(OSError):
-            await writer.wait_closed()
-
-
-@asynccontextmanager
-async def _talking(handler: Any = _echo, limits: ServerLimits = _LIMITS) -> AsyncIterator[_Client]:
-    async with _serving(handler, limits) as server, _connected(server) as client:
-        yield client
 
 
 _GET = b"GET /a?b=c HTTP/1.1\r\nHost: h\r\nX: y\r\n\r\n"
@@ -99,7 +41,7 @@ _CHUNKED = (
 async def test_a_request_is_read_whole_and_in_pieces(
     request_bytes: bytes, body: bytes, header: bytes, size: int
 ) -> None:
-    async with _talking() as client:
+    async with talking() as client:
         for _ in range(2):
             for start in range(0, len(request_bytes), size):
                 client.send(request_bytes[start : start + size])
@@ -117,7 +59,7 @@ async def test_pipelined_requests_are_answered_in_order_however_long_each_takes(
         return Response(200, [], request.target)
 
     release = asyncio.Event()
-    async with _talking(handler) as client:
+    async with talking(handler) as client:
         client.send(b"".join(b"GET /%d HTTP/1.1\r\n\r\n" % number for number in range(200)))
         release.set()
         assert [(await client.response())[2] for _ in range(200)] == [b"/%d" % number for number in range(200)]
@@ -133,14 +75,14 @@ async def test_a_client_that_never_stops_sending_is_not_read_ahead_of(eventually
         await step.acquire()
         return Response(200)
 
-    async def fill(client: _Client) -> None:
+    async def fill(client: Client) -> None:
         while True:
             client.send(_GET * 1000)
             sent.append(len(_GET) * 1000)
             await client.writer.drain()
 
     step = asyncio.Semaphore(0)
-    async with _talking(handler) as client:
+    async with talking(handler) as client:
         filling = asyncio.create_task(fill(client))
         for count in range(1, 200):
             await eventually(lambda count=count: len(taken) >= count)
@@ -154,7 +96,7 @@ async def test_a_client_that_does_not_read_its_answers_is_given_up(eventually: E
     async def handler(_: Request) -> Response:
         return Response(200, [], b"x" * (1 << 20))
 
-    async with _serving(handler, ServerLimits(idle_s=0.2)) as server, _connected(server) as client:
+    async with serving(handler, ServerLimits(idle_s=0.2)) as server, connected(server) as client:
         client.send(_GET * 64)
         await eventually(lambda: server.open_connections == 1)
         await eventually(lambda: server.open_connections == 0)
@@ -170,7 +112,7 @@ async def test_a_client_that_does_not_read_its_answers_is_given_up(eventually: E
     ],
 )
 async def test_a_connection_lives_as_long_as_the_client_asks(request_bytes: bytes, closes: bool) -> None:
-    async with _talking() as client:
+    async with talking() as client:
         client.send(request_bytes)
         _, headers, _ = await client.response()
         assert headers.get(b"connection") == (b"close" if closes else None)
@@ -182,7 +124,7 @@ async def test_a_connection_lives_as_long_as_the_client_asks(request_bytes: byte
 
 
 async def test_100_continue_comes_before_the_body_is_sent() -> None:
-    async with _talking() as client:
+    async with talking() as client:
         client.send(b"POST /p HTTP/1.1\r\nContent-Length: 5\r\nExpect: 100-Continue\r\n\r\n")
         assert (await client.response())[0] == 100
         client.send(b"hello")
@@ -190,7 +132,7 @@ async def test_100_continue_comes_before_the_body_is_sent() -> None:
 
 
 async def test_a_body_announced_too_large_is_refused_before_it_is_sent() -> None:
-    async with _talking() as client:
+    async with talking() as client:
         client.send(b"POST /p HTTP/1.1\r\nContent-Length: 1001\r\nExpect: 100-continue\r\n\r\n")
         assert (await client.response())[0] == 413
         assert await client.rest() == b""
@@ -225,7 +167,7 @@ _BAD_REQUESTS = [
 async def test_a_request_that_cannot_be_served_is_told_why(request_bytes: bytes, status: int, size: int) -> None:
     if len(request_bytes) > 100_000:
         size = max(size, 10_000)
-    async with _talking() as client:
+    async with talking() as client:
         client.send(_GET)
         assert (await client.response())[0] == 200
         for start in range(0, len(request_bytes), size):
@@ -238,7 +180,7 @@ async def test_a_request_that_cannot_be_served_is_told_why(request_bytes: bytes,
 
 
 async def test_a_header_without_an_end_is_bounded() -> None:
-    async with _talking() as client:
+    async with talking() as client:
         client.send(b"GET / HTTP/1.1\r\nX: ")
         for _ in range(100):
             client.send(b"x" * 100)
@@ -247,7 +189,7 @@ async def test_a_header_without_an_end_is_bounded() -> None:
 
 
 async def test_small_heads_in_small_pieces_are_not_counted_together() -> None:
-    async with _talking() as client:
+    async with talking() as client:
         for byte in b"".join(
             b"POST / HTTP/1.1\r\nX: %s\r\nContent-Length: 400\r\n\r\n" % (b"x" * 300) + b"y" * 400 for _ in "ab"
         ):
@@ -259,10 +201,10 @@ async def test_small_heads_in_small_pieces_are_not_counted_together() -> None:
 async def test_requests_that_came_whole_are_answered_before_the_one_that_is_refused() -> None:
     async def handler(request: Request) -> Response:
         await release.wait()
-        return await _echo(request)
+        return await echo(request)
 
     release = asyncio.Event()
-    async with _talking(handler) as client:
+    async with talking(handler) as client:
         client.send(_GET + _POST + b"garbage\r\n\r\n" + _GET)
         release.set()
         assert [(await client.response())[0] for _ in range(3)] == [200, 200, 400]
@@ -272,7 +214,7 @@ async def test_requests_that_came_whole_are_answered_before_the_one_that_is_refu
 @pytest.mark.parametrize("request_bytes", [_GET, _POST])
 async def test_an_upgrade_is_not_made_and_the_request_answered(request_bytes: bytes) -> None:
     asked = request_bytes.replace(b"Host: h", b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c")
-    async with _talking() as client:
+    async with talking() as client:
         client.send(asked)
         assert (await client.response())[0] == 200
         assert await client.rest() == b""
@@ -306,10 +248,10 @@ async def test_a_handler_that_fails_is_a_500_and_the_connection_lives(
     handler: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def sometimes(request: Request) -> Response:
-        return await (handler if request.method == b"GET" else _echo)(request)
+        return await (handler if request.method == b"GET" else echo)(request)
 
     with caplog.at_level(logging.CRITICAL, "wayside.http"):
-        async with _talking(sometimes) as client:
+        async with talking(sometimes) as client:
             client.send(_GET + _POST)
             status, headers, body = await client.response()
             assert (status, b"set-cookie" in headers) == (500, False)
@@ -318,7 +260,7 @@ async def test_a_handler_that_fails_is_a_500_and_the_connection_lives(
 
 
 async def test_head_gets_the_headers_alone() -> None:
-    async with _talking() as client:
+    async with talking() as client:
         client.send(b"HEAD /a HTTP/1.1\r\n\r\n" + _GET)
         status, headers, _ = await client.response(bodiless=True)
         assert (status, headers[b"content-length"]) == (200, b"8")
@@ -330,19 +272,19 @@ async def test_an_answer_without_a_body_announces_none(status: int) -> None:
     async def handler(_: Request) -> Response:
         return Response(status)
 
-    async with _talking(handler) as client:
+    async with talking(handler) as client:
         client.send(_GET)
         received, headers, _ = await client.response()
         assert (received, headers) == (status, {})
 
 
 async def test_an_idle_connection_is_closed() -> None:
-    async with _talking(limits=ServerLimits(idle_s=0.05)) as client:
+    async with talking(limits=ServerLimits(idle_s=0.05)) as client:
         assert await client.rest() == b""
 
 
 async def test_a_connection_is_closed_when_idle_after_an_answer_and_while_half_a_request_waits() -> None:
-    async with _talking(limits=ServerLimits(idle_s=0.05)) as client:
+    async with talking(limits=ServerLimits(idle_s=0.05)) as client:
         client.send(_GET + b"GET / HT")
         assert (await client.response())[0] == 200
         assert await client.rest() == b""
@@ -356,7 +298,7 @@ async def test_a_slow_handler_is_not_idle() -> None:
             await asyncio.sleep(0.01)
         return Response(200)
 
-    async with _talking(handler, ServerLimits(idle_s=0.02)) as client:
+    async with talking(handler, ServerLimits(idle_s=0.02)) as client:
         client.send(_GET)
         assert (await client.response())[0] == 200
 
@@ -364,10 +306,10 @@ async def test_a_slow_handler_is_not_idle() -> None:
 async def test_a_client_that_shut_its_sending_side_gets_its_answers() -> None:
     async def handler(request: Request) -> Response:
         await release.wait()
-        return await _echo(request)
+        return await echo(request)
 
     release = asyncio.Event()
-    async with _talking(handler) as client:
+    async with talking(handler) as client:
         client.send(_GET + _POST)
         client.writer.write_eof()
         await asyncio.sleep(0)
@@ -387,8 +329,8 @@ async def test_a_client_that_leaves_does_not_stop_its_request(eventually: Eventu
         return Response(200, [], b"x" * 100_000)
 
     began = asyncio.Event()
-    async with _serving(handler) as server:
-        async with _connected(server) as client:
+    async with serving(handler) as server:
+        async with connected(server) as client:
             client.send(_GET)
             await began.wait()
             no_linger = struct.pack("ii", 1, 0)  # reset, so that the server learns of it at once
@@ -396,7 +338,7 @@ async def test_a_client_that_leaves_does_not_stop_its_request(eventually: Eventu
         await eventually(lambda: server.open_connections == 0)
         release.set()
         await eventually(lambda: finished == [b"/a?b=c"])
-        async with _connected(server) as client:
+        async with connected(server) as client:
             client.send(_POST)
             assert (await client.response())[0] == 200
 
@@ -405,10 +347,10 @@ async def test_stop_lets_requests_in_hand_finish_and_closes_the_idle() -> None:
     async def handler(request: Request) -> Response:
         began.set()
         await release.wait()
-        return await _echo(request)
+        return await echo(request)
 
     began, release = asyncio.Event(), asyncio.Event()
-    async with _serving(handler) as server, _connected(server) as busy, _connected(server) as idle:
+    async with serving(handler) as server, connected(server) as busy, connected(server) as idle:
         busy.send(_GET + _POST)
         await began.wait()
         stopping = asyncio.create_task(server.stop())
@@ -432,7 +374,7 @@ async def test_stop_ends_what_does_not_finish_and_may_be_called_twice() -> None:
         return Response(200)
 
     began, ended = asyncio.Event(), asyncio.Event()
-    async with _serving(handler) as server, _connected(server) as client:
+    async with serving(handler) as server, connected(server) as client:
         client.send(_GET)
         await began.wait()
         await server.stop(grace_s=0)
@@ -441,7 +383,7 @@ async def test_stop_ends_what_does_not_finish_and_may_be_called_twice() -> None:
         assert await _nothing(client)
 
 
-async def _nothing(client: _Client) -> bool:
+async def _nothing(client: Client) -> bool:
     try:
         return await client.rest() == b""
     except ConnectionError:
@@ -449,19 +391,19 @@ async def _nothing(client: _Client) -> bool:
 
 
 async def test_stop_before_start_does_nothing() -> None:
-    await HttpServer(_echo, "127.0.0.1", 0).stop()
+    await HttpServer(echo, "127.0.0.1", 0).stop()
 
 
 async def test_an_address_in_use_is_a_wrong_setting() -> None:
-    async with _serving() as server:
+    async with serving() as server:
         with pytest.raises(ConfigurationError, match=f"cannot listen on 127.0.0.1:{server.port}: .*in use"):
-            await HttpServer(_echo, "127.0.0.1", server.port).start()
+            await HttpServer(echo, "127.0.0.1", server.port).start()
 
 
 @pytest.mark.parametrize("host", ["203.0.113.1", "no.such.host.invalid", "a..b", "x" * 70])
 async def test_an_address_that_is_not_ours_is_a_wrong_setting(host: str) -> None:
     with pytest.raises(ConfigurationError, match=f"cannot listen on {host}"):
-        await HttpServer(_echo, host, 0).start()
+        await HttpServer(echo, host, 0).start()
 
 
 _PIECES = st.sampled_from(
@@ -475,14 +417,14 @@ def test_no_bytes_stop_the_server(pieces: list[bytes], size: int) -> None:
 
 
 async def _survives(data: bytes, size: int) -> None:
-    async with _serving() as server:
-        async with _connected(server) as client:
+    async with serving() as server:
+        async with connected(server) as client:
             for start in range(0, len(data), size):
                 client.send(data[start : start + size])
                 await asyncio.sleep(0)
             client.writer.write_eof()
             await client.rest()
-        async with _connected(server) as client:
+        async with connected(server) as client:
             client.send(_GET)
             assert (await client.response())[0] == 200
 

@@ -46,13 +46,16 @@ class HttpClient:
 
     async def send(self, method: bytes, url: Url, headers: Headers, body: bytes = b"", *, timeout_s: float) -> Response:
         """One request and its whole response. Raises `Unreachable`."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + timeout_s
+        pool = self._pool(url.origin)
+        request = _request(method, url, headers, body)
         try:
-            async with asyncio.timeout(timeout_s):
-                connection = await self._connect(url.origin)
-                try:
-                    return await connection.exchange(_request(method, url, headers, body), method == b"HEAD")
-                finally:
-                    self._give_back(url.origin, connection)
+            connection = self._idle(pool, loop.time()) or await self._connect(url.origin, deadline)
+            try:
+                return await connection.exchange(request, method == b"HEAD", deadline)
+            finally:
+                self._give_back(pool, connection, loop.time())
         except TimeoutError as exc:
             raise Unreachable(f"{url.text}: no answer within {timeout_s:g} s") from exc
         except OSError as exc:
@@ -67,25 +70,34 @@ class HttpClient:
         self._pools.clear()
         await asyncio.sleep(0)  # the transports close their sockets in the loop's next turn
 
-    async def _connect(self, origin: Origin) -> "_Connection":
-        idle = self._pools.setdefault(origin, _Pool()).idle
-        oldest = asyncio.get_running_loop().time() - self._idle_s
-        while idle:
-            connection = idle.pop()
-            if connection.idle_since > oldest and connection.reusable and not connection.has_input():
+    def _pool(self, origin: Origin) -> _Pool:
+        pool = self._pools.get(origin)
+        if pool is None:
+            pool = self._pools[origin] = _Pool()
+        return pool
+
+    def _idle(self, pool: _Pool, now: float) -> "_Connection | None":
+        """The connection that was used last, where it can be used again."""
+        while pool.idle:
+            connection = pool.idle.pop()
+            if connection.idle_since > now - self._idle_s and connection.reusable and not connection.has_input():
                 return connection
             connection.close()
+        return None
+
+    async def _connect(self, origin: Origin, deadline: float) -> "_Connection":
         if origin.tls and self._tls is None:
             self._tls = ssl.create_default_context()
         tls = self._tls if origin.tls else None
-        _, made = await asyncio.get_running_loop().create_connection(_Connection, origin.host, origin.port, ssl=tls)
+        loop = asyncio.get_running_loop()
+        async with asyncio.timeout_at(deadline):
+            _, made = await loop.create_connection(_Connection, origin.host, origin.port, ssl=tls)
         return made
 
-    def _give_back(self, origin: Origin, connection: "_Connection") -> None:
-        idle = self._pools.setdefault(origin, _Pool()).idle
-        if connection.reusable and len(idle) < self._idle_limit:
-            connection.idle_since = asyncio.get_running_loop().time()
-            idle.append(connection)
+    def _give_back(self, pool: _Pool, connection: "_Connection", now: float) -> None:
+        if connection.reusable and len(pool.idle) < self._idle_limit:
+            connection.idle_since = now
+            pool.idle.append(connection)
         else:
             connection.close()
 
@@ -96,11 +108,21 @@ def _request(method: bytes, url: Url, headers: Headers, body: bytes) -> bytes:
 
 
 class _Connection(asyncio.Protocol):
-    """One connection, one exchange at a time. httptools calls the `on_…` methods while it is fed."""
+    """One connection, one exchange at a time. httptools calls the `on_…` methods while it is fed.
+
+    One timer serves all of its exchanges: where it fires before the deadline of the one in hand, it is set anew. That
+    costs an exchange less than a timer of its own.
+    """
 
     def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._parser = httptools.HttpResponseParser(self)
+        self._poll = select.poll()
         self._response: asyncio.Future[Response] | None = None
         self._transport: asyncio.Transport | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = 0.0
+        self._deadline = 0.0
         self._reusable = False
         self.idle_since = 0.0
 
@@ -117,22 +139,41 @@ class _Connection(asyncio.Protocol):
 
     def has_input(self) -> bool:
         """Whether something lies unread on an idle connection: its end, which the loop has yet to see, or worse."""
-        assert self._transport is not None
-        poll = select.poll()
-        poll.register(self._transport.get_extra_info("socket").fileno(), select.POLLIN)
-        return bool(poll.poll(0))
+        return bool(self._poll.poll(0))
 
-    async def exchange(self, request: bytes, bodiless: bool) -> Response:
+    def exchange(self, request: bytes, bodiless: bool, deadline: float) -> asyncio.Future[Response]:
+        """Write a request; its response is to come, or a `TimeoutError` at the `deadline` of the loop's clock."""
         if self._transport is None or self._transport.is_closing():
             raise ConnectionError("connection closed before the request was sent")
         self._reusable = False
         self._bodiless = bodiless
         self._head_bytes = 0
         self._head_complete = False
-        self._response = asyncio.get_running_loop().create_future()
-        self._parser = httptools.HttpResponseParser(self)
+        self._response = self._loop.create_future()
+        self._set_deadline(deadline)
         self._transport.write(request)
-        return await self._response
+        return self._response
+
+    def _set_deadline(self, deadline: float) -> None:
+        self._deadline = deadline
+        if self._timer is None or self._timer_at > deadline:
+            self._set_timer(deadline)
+
+    def _set_timer(self, at: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.call_at(at, self._check_deadline)
+        self._timer_at = at
+
+    def _check_deadline(self) -> None:
+        self._timer = None
+        if self._response is None or self._response.done():
+            return
+        if self._loop.time() < self._deadline:
+            self._set_timer(self._deadline)
+        else:
+            self._response.set_exception(TimeoutError())
+            self.close()
 
     def close(self) -> None:
         self._reusable = False
@@ -143,6 +184,7 @@ class _Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)  # uvloop's is one by its methods, not by its class
+        self._poll.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
 
     def data_received(self, data: bytes) -> None:
         if self._response is None or self._response.done():
@@ -158,6 +200,8 @@ class _Connection(asyncio.Protocol):
             self._fail(f"the answer's head is over {_HEAD_LIMIT} bytes")
 
     def connection_lost(self, exc: Exception | None) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
         if exc is None and self._until_close():
             self._finish()
         self._fail(f"connection closed before the answer was complete{f': {exc}' if exc else ''}")
