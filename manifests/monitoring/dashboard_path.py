@@ -130,6 +130,27 @@ BROKER = Row(
             ],
             Limits(yellow=0.7, red=0.9),
         ),
+        Panel(
+            "Age of the oldest event that waits, by Trigger",
+            "How far behind a subscriber is. Grows with the clock where one event, or all of them, cannot be delivered:"
+            f" 'wayside events list' shows which. {_BROKER_ONLY}",
+            Unit.SECONDS,
+            [Query(f"max by ({_PER_TRIGGER}) (wayside_broker_trigger_oldest_seconds)", _TRIGGER)],
+        ),
+        Panel(
+            "Deliveries in flight, by Trigger",
+            "At its bound (32, or the Trigger's own) the subscriber is what is slow. The bound is --in-flight, or the"
+            f" annotation eventing.wayside.dev/in-flight. {_BROKER_ONLY}",
+            Unit.COUNT,
+            [Query(f"sum by ({_PER_TRIGGER}) (wayside_broker_trigger_in_flight)", _TRIGGER)],
+        ),
+        Panel(
+            "Events that a Trigger's filter does not let pass",
+            "A Trigger that should fire and shows all of its broker's events here filters too much: 'wayside trigger"
+            f" test' says why. {_BROKER_ONLY}",
+            Unit.EVENTS,
+            [Query(rate("wayside_broker_trigger_filtered_total", _PER_TRIGGER), _TRIGGER)],
+        ),
     ],
 )
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -17,6 +18,7 @@ from wayside.eventing.http.server import HttpServer
 from wayside.eventing.http.url import Url
 from wayside.eventing.http_binding import decode, encode_binary
 
+sys.path.insert(0, str(Path(__file__).parent))  # for what tests share that is no fixture
 Answer = Callable[[CloudEvent], Awaitable[Response] | Response]
 BROKER = "apiVersion: eventing.knative.dev/v1\nkind: Broker\nmetadata: {name: default}\n"
 
@@ -90,10 +92,10 @@ class BrokerUnderTest:
         return (await self.client.send(b"GET", url, [], timeout_s=10)).body.decode()
 
     def counts(self, name: str = "t") -> Any:
-        return next(trigger for trigger in self.service.store.counts().triggers if trigger.name == name)
+        return next(trigger for trigger in self.service.counts().triggers if trigger.name == name)
 
     async def wait_settled(self) -> None:
-        await wait_until(lambda: not any(trigger.waiting for trigger in self.service.store.counts().triggers))
+        await wait_until(lambda: not any(trigger.waiting for trigger in self.service.counts().triggers))
 
 
 def trigger_yaml(name: str, attributes: Mapping[str, str] | None = None, delivery: str = "") -> str:

@@ -57,5 +57,5 @@ def test_a_wrong_manifest_is_one_line_and_status_2(tmp_path: Path, capfd: pytest
     assert main(["--data", str(tmp_path / "d"), "--manifest", str(manifest)], {}) == 2
     lines = capfd.readouterr().err.strip().splitlines()
     assert len(lines) == 1
-    assert lines[0].startswith(f"wayside broker: {manifest}: document 1: spec.x: is not supported here")
+    assert lines[0].startswith(f"wayside broker: {manifest}:4:8: document 1: spec.x: is not supported here")
     assert not (tmp_path / "d").exists()

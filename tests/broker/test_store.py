@@ -1,30 +1,37 @@
-"""The store by itself: pages, pruning, and a group that fails."""
+"""The store by itself: pages, cursors, pruning, damage, and a group that fails."""
 
 import asyncio
 import sqlite3
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from wayside.eventing.broker.changes import Admission
-from wayside.eventing.broker.names import BrokerName, TriggerName
+from wayside.eventing.broker import tables
+from wayside.eventing.broker.changes import Admission, Delivery
+from wayside.eventing.broker.kept import Kept, tag
 from wayside.eventing.broker.retention import Retention, RetentionSettings
 from wayside.eventing.broker.routing import Arrival
 from wayside.eventing.broker.store import BrokerStore
 from wayside.eventing.broker.tables import Waiting
+from wayside.eventing.broker.views import TriggerCounts, counts, dead_letters
 from wayside.eventing.broker.wire import Failure
 from wayside.eventing.clock import FakeClock
-from wayside.eventing.errors import WaysideError
+from wayside.eventing.errors import ConfigurationError, WaysideError
 from wayside.eventing.event import CloudEvent
 from wayside.eventing.sink import SinkUnavailable
+from wayside.eventing.storage.journal import look_at
+from wayside.eventing.triggers.names import BrokerName, TriggerName
 
-TRIGGER = TriggerName("default", "default", "t")
+OFTEN, RARE = TriggerName("default", "default", "often"), TriggerName("default", "default", "rare")
+BROKER = BrokerName("default", "default")
+Open = Callable[..., Any]
 
 
-def arrival(event_id: str, data: bytes = b"", matched: tuple[TriggerName, ...] = (TRIGGER,)) -> Arrival:
-    event = CloudEvent(event_id, "/s", "t", data)
-    return Arrival(BrokerName("default", "default"), event, 255, [(b"x-request-id", b"\xff")], matched)
+def arrival(event_id: str, *matched: TriggerName, data: bytes = b"") -> Arrival:
+    return Arrival(BROKER, CloudEvent(event_id, "/s", "t", data), 255, [(b"x-request-id", b"\xff")], matched)
 
 
 @pytest.fixture
@@ -33,92 +40,282 @@ def clock() -> FakeClock:
 
 
 @pytest.fixture
-async def store(tmp_path: Path, clock: FakeClock) -> Any:
-    opened = BrokerStore(tmp_path / "b.sqlite", [TRIGGER], 1 << 20, clock)
-    await opened.start()
-    yield opened
-    await opened.stop()
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "journal.db"
 
 
-async def waiting(store: BrokerStore) -> list[Waiting]:
-    return await store.page(store.key(TRIGGER), 0, 1000)
+@pytest.fixture
+async def new_store(path: Path, clock: FakeClock) -> AsyncIterator[Open]:
+    opened: list[BrokerStore] = []
+
+    async def open_store(*names: TriggerName, limit_bytes: int = 1 << 20) -> BrokerStore:
+        for former in opened:
+            await former.stop()
+        store = BrokerStore(path, limit_bytes, clock)
+        opened.append(store)
+        await store.start()
+        await store.register(names or (OFTEN, RARE), [BROKER])
+        return store
+
+    yield open_store
+    for store in opened:
+        await store.stop()
 
 
-async def test_pages_come_in_order_and_are_bounded(store: BrokerStore) -> None:
-    await asyncio.gather(*(store.add(arrival(str(number))) for number in range(700)))
-    key = store.key(TRIGGER)
-    first = await store.page(key, 0, 300)
-    rest = await store.page(key, first[-1].seq, 1000)
-    assert [item.event.id for item in first + rest] == [str(number) for number in range(700)]
-    assert first[0].forwards == [(b"x-request-id", b"\xff")]
-    assert [item.seq for item in await store.some(key, [7, 5, 10_000])] == [5, 7]
+async def waiting(store: BrokerStore, name: TriggerName = OFTEN) -> Sequence[Waiting]:
+    return (await store.page(tag(name), 0, 1000)).waiting
 
 
-async def test_a_page_ends_where_its_bytes_are_used_up(tmp_path: Path, clock: FakeClock) -> None:
-    store = BrokerStore(tmp_path / "big.sqlite", [TRIGGER], 1 << 30, clock)
-    await store.start()
+async def ids(store: BrokerStore, name: TriggerName) -> list[str]:
+    return [item.kept.event.id for item in await waiting(store, name)]
+
+
+def delivery(item: Waiting, name: TriggerName = OFTEN) -> Delivery:
+    return Delivery(tag(name), item.kept.position, item.again)
+
+
+def of(store: BrokerStore, name: TriggerName = OFTEN) -> TriggerCounts:
+    return next(one for one in counts(store.view, [OFTEN, RARE]).triggers if one.name == name.name)
+
+
+def balance(store: BrokerStore, name: TriggerName = OFTEN) -> tuple[int, int, int, int]:
+    found = of(store, name)
+    return found.matched, found.delivered, found.dead_lettered, found.waiting
+
+
+async def test_pages_come_in_order_and_are_bounded(new_store: Open) -> None:
+    store = await new_store()
+    await asyncio.gather(*(store.add(arrival(str(number), OFTEN)) for number in range(700)))
+    first = await store.page(tag(OFTEN), 0, 300)
+    rest = await store.page(tag(OFTEN), first.last, 1000)
+    found = [*first.waiting, *rest.waiting]
+    assert [item.kept.event.id for item in found] == [str(number) for number in range(700)]
+    assert (found[0].kept.forwards, found[0].kept.ttl) == ([(b"x-request-id", b"\xff")], 255)
+    some = await store.some(tag(OFTEN), [7, 5, 10_000], again=False)
+    assert ([item.kept.position for item in some.waiting], some.last) == ([5, 7], 10_000)
+
+
+async def test_a_page_ends_where_its_bytes_are_used_up(new_store: Open) -> None:
+    store = await new_store(limit_bytes=1 << 30)
     for number in range(4):
-        await store.add(arrival(str(number), bytes(3 << 20)))
-    assert [item.seq for item in await waiting(store)] == [1, 2, 3]
-    await store.stop()
+        await store.add(arrival(str(number), OFTEN, data=bytes(3 << 20)))
+    first = await store.page(tag(OFTEN), 0, 1000)
+    assert ([item.kept.position for item in first.waiting], first.last) == ([1, 2], 2)
+    assert [item.kept.position for item in (await store.page(tag(OFTEN), 2, 1000)).waiting] == [3, 4]
 
 
-async def test_a_delivery_is_settled_once(store: BrokerStore) -> None:
-    await store.add(arrival("1"))
-    (item,) = await waiting(store)
-    await asyncio.gather(store.settle(item, 2), store.settle(item, 2))
-    await store.settle_dead_lettered(item)
-    await store.keep_dead_letter(item, Failure(400, "late"), 1)
-    (counts,) = store.counts().triggers
-    assert (counts.matched, counts.delivered, counts.dead_lettered, counts.waiting) == (1, 1, 0, 0)
-    assert counts.attempts == 2
-
-
-async def test_settled_events_are_forgotten_after_a_while_and_counts_are_not(
-    store: BrokerStore, clock: FakeClock
+async def test_a_page_of_a_rare_trigger_looks_at_a_bounded_part_of_the_log(
+    new_store: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(tables, "SCAN_ROWS", 10)
+    store = await new_store()
+    for number in range(25):
+        await store.add(arrival(str(number), *((OFTEN, RARE) if number == 17 else (OFTEN,))))
+    pages = [([""], 0)]
+    while pages[-1][1] < 25:
+        page = await store.page(tag(RARE), pages[-1][1], 1000)
+        pages.append(([item.kept.event.id for item in page.waiting], page.last))
+    assert pages[1:] == [([], 10), (["17"], 20), ([], 25)]
+
+
+async def test_the_store_tells_of_each_kept_event_in_order_before_its_sender_is_told(new_store: Open) -> None:
+    store = await new_store()
+    told: list[tuple[int, str, tuple[TriggerName, ...]]] = []
+
+    def note(kept: Kept, matched: Sequence[TriggerName]) -> None:
+        told.append((kept.position, kept.event.id, tuple(matched)))
+
+    store.feed = note
+    await asyncio.gather(*(store.add(arrival(str(number), OFTEN)) for number in (1, 2, 2, 3)))
+    assert told == [(1, "1", (OFTEN,)), (2, "2", (OFTEN,)), (3, "3", (OFTEN,))]
+    sender = asyncio.create_task(store.add(arrival("4", RARE)))
+    await asyncio.sleep(0)
+    sender.cancel()
+    await asyncio.gather(sender, return_exceptions=True)
+    assert await store.add(arrival("5")) is Admission.STORED
+    assert told[3:] == [(4, "4", (RARE,)), (5, "5", ())]
+
+
+async def test_a_delivery_is_settled_once_wherever_the_cursor_is(new_store: Open) -> None:
+    store = await new_store()
+    await store.add(arrival("1", OFTEN))
+    await store.add(arrival("2", OFTEN))
+    first, second = await waiting(store)
+    await asyncio.gather(store.settle(delivery(first), 2), store.settle(delivery(first), 2))
+    await store.settle_dead_lettered(delivery(first))
+    store.move_cursor(tag(OFTEN), first.kept.position)
+    await store.settle(delivery(second), 1)
+    await store.settle(delivery(first), 5)
+    await store.keep_dead_letter(delivery(first), Failure(400, "late"), 1)
+    assert balance(store) == (2, 2, 0, 0)
+    assert of(store).attempts == 3
+    assert await waiting(store) == ()
+
+
+async def test_what_was_settled_ahead_of_the_cursor_does_not_come_again(new_store: Open) -> None:
+    store = await new_store()
+    for number in range(5):
+        await store.add(arrival(str(number), OFTEN))
+    found = await waiting(store)
+    for item in found[1:4]:
+        await store.settle(delivery(item), 1)
+    store = await new_store()
+    assert await ids(store, OFTEN) == ["0", "4"]
+    assert balance(store) == (5, 3, 0, 2)
+
+
+async def test_the_reply_is_kept_with_the_deliverys_end_also_in_a_full_store(new_store: Open) -> None:
+    store = await new_store(limit_bytes=1)
+    store.limit_bytes = 10_000
+    await store.add(arrival("1", OFTEN))
+    store.limit_bytes = 1
+    (item,) = await waiting(store)
+    with pytest.raises(SinkUnavailable, match="not delivered yet"):
+        await store.add(arrival("2", OFTEN))
+    await store.settle(delivery(item), 1, arrival("reply", RARE))
+    assert (balance(store), balance(store, RARE)) == ((1, 1, 0, 0), (1, 0, 0, 1))
+
+
+async def test_what_a_trigger_did_not_let_pass_is_counted_while_it_is_there(new_store: Open) -> None:
+    store = await new_store(OFTEN, RARE)
+    await store.add(arrival("1", OFTEN))
+    store = await new_store(OFTEN)
+    await store.add(arrival("2", OFTEN))
+    store = await new_store(OFTEN, RARE)
+    await store.add(arrival("3", OFTEN, RARE))
+    await store.add(arrival("4"))
+    assert (of(store).matched, of(store).filtered) == (3, 1)
+    assert (of(store, RARE).matched, of(store, RARE).filtered) == (1, 2)
+
+
+async def test_the_oldest_that_waits_is_told(new_store: Open, clock: FakeClock) -> None:
+    store = await new_store()
+    assert of(store).oldest_ns is None
+    began = clock.time_ns()
+    await store.add(arrival("1", OFTEN))
+    clock.advance(5)
+    await store.add(arrival("2", OFTEN))
+    assert of(store).oldest_ns == began
+    await store.settle(delivery((await waiting(store))[0]), 1)
+    assert of(store).oldest_ns == began + 5_000_000_000
+
+
+async def test_settled_events_are_forgotten_after_a_while_and_counts_are_not(new_store: Open, clock: FakeClock) -> None:
+    store = await new_store()
     retention = Retention(store, RetentionSettings(retain_s=60), clock)
     for name in ("settled", "dead", "waits"):
-        await store.add(arrival(name))
+        await store.add(arrival(name, OFTEN))
     settled, dead, _ = await waiting(store)
-    await store.settle(settled, 1)
-    await store.keep_dead_letter(dead, Failure(400, "no"), 1)
+    await store.settle(delivery(settled), 1)
+    await store.keep_dead_letter(delivery(dead), Failure(400, "no"), 1)
     clock.advance(59)
     await retention.sweep()
-    assert len(store.dead_letters()["dead_letters"]) == 1
-    before = store.counts().bytes
+    assert len(dead_letters(store.view)["dead_letters"]) == 1
+    before = counts(store.view, []).bytes
     clock.advance(2)
     await retention.sweep()
-    after = store.counts()
+    after = counts(store.view, [])
     assert 0 < after.bytes < before / 2
-    assert store.dead_letters() == {"dead_letters": []}
-    assert (after.events, after.triggers[0].matched, after.triggers[0].waiting) == (3, 3, 1)
-    assert (await store.add(arrival("settled"))).value == "stored"
-    assert (await store.add(arrival("waits"))).value == "duplicate"
-    assert [item.seq for item in await waiting(store)] == [3, 4]
+    assert dead_letters(store.view) == {"dead_letters": []}
+    assert (after.events, of(store).matched, of(store).waiting) == (3, 3, 1)
+    assert await store.add(arrival("settled", OFTEN)) is Admission.STORED
+    assert await store.add(arrival("waits", OFTEN)) is Admission.DUPLICATE
+    assert [item.kept.position for item in await waiting(store)] == [3, 4]
 
 
-async def test_making_room_stops_when_there_is_some(tmp_path: Path, clock: FakeClock) -> None:
-    store = BrokerStore(tmp_path / "b.sqlite", [TRIGGER], 1 << 20, clock)
-    await store.start()
+async def test_making_room_stops_when_there_is_some(new_store: Open, clock: FakeClock) -> None:
+    store = await new_store()
     retention = Retention(store, RetentionSettings(), clock)
-    await asyncio.gather(*(store.add(arrival(str(number), bytes(700), matched=())) for number in range(960)))
+    await asyncio.gather(*(store.add(arrival(str(number), data=bytes(700))) for number in range(1040)))
     assert store.fill > 0.95
     await retention.sweep()
     assert 0.3 < store.fill < 0.9
-    await store.stop()
 
 
-async def test_a_store_that_cannot_write_says_so_each_time_and_recovers(
-    tmp_path: Path, store: BrokerStore, clock: FakeClock
+async def test_what_waits_for_a_trigger_that_is_gone_holds_no_other_room(
+    new_store: Open, clock: FakeClock, path: Path
 ) -> None:
-    other = sqlite3.connect(tmp_path / "b.sqlite", isolation_level=None)
-    other.execute("CREATE TRIGGER broken BEFORE INSERT ON events BEGIN SELECT RAISE(ROLLBACK, 'disk I/O error'); END")
-    for _ in range(2):
-        answers = await asyncio.gather(*(store.add(arrival(str(n))) for n in range(3)), return_exceptions=True)
-        assert [type(answer) for answer in answers] == [SinkUnavailable] * 3
-    other.execute("DROP TRIGGER broken")
-    other.close()
+    store = await new_store(OFTEN, RARE)
+    await store.add(arrival("kept", RARE))
+    store = await new_store(OFTEN)
+    for number in range(50):
+        await store.add(arrival(str(number), OFTEN))
+    for item in await waiting(store):
+        await store.settle(delivery(item), 1)
+    clock.advance(100)
+    await Retention(store, RetentionSettings(retain_s=60), clock).sweep()
+    assert look_at(path).log.entries == 1
+    store = await new_store(OFTEN, RARE)
+    assert await ids(store, RARE) == ["kept"]
+    assert balance(store, RARE) == (1, 0, 0, 1)
+
+
+async def test_what_is_forgotten_leaves_no_rows_behind(new_store: Open, clock: FakeClock, path: Path) -> None:
+    store = await new_store()
+    for number in range(20):
+        await store.add(arrival(str(number), OFTEN))
+    first, *others = await waiting(store)
+    for item in others:
+        await store.settle(delivery(item), 1)
+    clock.advance(100)
+    await Retention(store, RetentionSettings(retain_s=60), clock).sweep()
+    with closing(sqlite3.connect(path)) as other:
+        rows = {
+            table: other.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
+            for table in ("journal_entry", "broker_event", "broker_ahead")
+        }
+    assert rows == {"journal_entry": 1, "broker_event": 1, "broker_ahead": 0}
+    assert [item.kept.position for item in await waiting(store)] == [first.kept.position]
+
+
+async def test_deliveries_that_were_given_up_are_so_after_a_restart(new_store: Open) -> None:
+    store = await new_store()
+    await store.add(arrival("1", OFTEN, RARE))
+    (item,) = await waiting(store)
+    await store.give_up(delivery(item), Failure(422, "no", b"why"), 3)
+    store = await new_store()
+    (item,) = await waiting(store)
+    assert item.failure == Failure(422, "no", b"why")
+    assert [other.failure for other in await waiting(store, RARE)] == [None]
+    await store.settle_dead_lettered(delivery(item))
+    assert balance(store) == (1, 0, 1, 0)
+
+
+async def test_a_damaged_event_is_not_delivered_and_the_balance_holds(new_store: Open, path: Path) -> None:
+    store = await new_store()
+    await asyncio.gather(*(store.add(arrival(str(number), OFTEN, data=b"{}")) for number in range(3)))
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("UPDATE journal_entry SET data = x'00' WHERE position = 2")
+    assert [item.kept.position for item in await waiting(store)] == [1, 3]
+    assert balance(store) == (2, 0, 0, 2)
+    await store.add(arrival("1", OFTEN, data=b"{}"))
+    assert [item.kept.position for item in await waiting(store)] == [1, 3, 4]
+
+
+async def test_after_a_loss_of_its_tables_what_is_left_goes_to_those_it_is_for(new_store: Open, path: Path) -> None:
+    """The Triggers' tables are lost; heads still say for whom an event is."""
+    store = await new_store(OFTEN, RARE)
+    await store.add(arrival("1", OFTEN))
+    await store.add(arrival("2", RARE))
+    await store.stop()
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        for table in ("broker_trigger", "broker_event"):
+            other.execute(f"DELETE FROM {table}")
+        other.execute("UPDATE journal_log SET rewind_to = next")
+    store = await new_store(RARE, OFTEN)
+    assert (await ids(store, OFTEN), await ids(store, RARE)) == (["1"], ["2"])
+    assert (balance(store), balance(store, RARE)) == ((1, 0, 0, 1), (1, 0, 0, 1))
+
+
+async def test_a_store_that_cannot_write_says_so_each_time_and_recovers(new_store: Open, path: Path) -> None:
+    store = await new_store()
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        fail = "SELECT RAISE(ROLLBACK, 'disk I/O error')"
+        other.execute(f"CREATE TRIGGER broken BEFORE INSERT ON journal_entry BEGIN {fail}; END")
+        for _ in range(2):
+            answers = await asyncio.gather(*(store.add(arrival(str(n))) for n in range(3)), return_exceptions=True)
+            assert [type(answer) for answer in answers] == [SinkUnavailable] * 3
+        other.execute("DROP TRIGGER broken")
     assert await store.add(arrival("1")) is Admission.STORED
     await store.stop()
     for _ in range(2):
@@ -126,8 +323,15 @@ async def test_a_store_that_cannot_write_says_so_each_time_and_recovers(
             await asyncio.wait_for(store.add(arrival("2")), 5)
 
 
-async def test_stop_may_come_twice_and_before_start(tmp_path: Path, clock: FakeClock) -> None:
-    store = BrokerStore(tmp_path / "b.sqlite", [], 1, clock)
+async def test_a_store_of_the_former_layout_is_refused(path: Path, clock: FakeClock) -> None:
+    path.with_name("broker.sqlite").touch()
+    with pytest.raises(ConfigurationError, match=r"broker\.sqlite is the store of an earlier version"):
+        await BrokerStore(path, 1, clock).start()
+    assert not path.exists()
+
+
+async def test_stop_may_come_twice_and_before_start(path: Path, clock: FakeClock) -> None:
+    store = BrokerStore(path, 1, clock)
     await store.stop()
     await store.start()
     await store.stop()

@@ -2,42 +2,21 @@ import base64
 
 import pytest
 
-from wayside.eventing.broker.manifests import Manifests
-from wayside.eventing.broker.names import BrokerName
 from wayside.eventing.broker.routing import Router, TtlSpent
 from wayside.eventing.broker.wire import (
     BadReply,
     Failure,
-    dead_letter_request,
+    dead_letter,
     forwarded,
-    next_ttl,
     read_reply,
-    subscriber_request,
 )
 from wayside.eventing.event import CloudEvent
 from wayside.eventing.http.message import Response
-from wayside.eventing.http_binding import decode, encode_binary, encode_structured
+from wayside.eventing.http_binding import encode_binary, encode_structured
+from wayside.eventing.triggers.manifests import Manifests
+from wayside.eventing.triggers.names import BrokerName
 
 EVENT = CloudEvent("1", "/s", "t", b"\x00data", extensions={"traceparent": "00-1-2-01"})
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        (None, 255),
-        ("255", 254),
-        ("2", 1),
-        ("1", 0),
-        ("0", 0),
-        ("-4", 0),
-        ("junk", 255),
-        ("", 255),
-        ("9" * 40, 255),
-        ("999", 255),
-    ],
-)
-def test_ttl(text: str | None, expected: int) -> None:
-    assert next_ttl(EVENT.with_extensions(knativebrokerttl=text)) == expected
 
 
 def test_a_spent_ttl_is_refused_and_a_live_one_is_taken_off() -> None:
@@ -55,17 +34,8 @@ def test_headers_that_travel_on() -> None:
     assert forwarded([*kept, *dropped]) == kept
 
 
-@pytest.mark.parametrize("structured", [False, True])
-def test_a_request_to_a_subscriber_carries_the_event_whole(structured: bool) -> None:
-    headers, body = subscriber_request(EVENT, [(b"x-request-id", b"1")], structured)
-    assert decode(headers, body) == EVENT
-    assert (b"prefer", b"reply") in headers
-    assert (b"x-request-id", b"1") in headers
-
-
 def test_a_dead_letter_says_where_how_and_why() -> None:
-    headers, body = dead_letter_request(EVENT, "http://s/", Failure.of(Response(400, [], b"x" * 5000)))
-    letter = decode(headers, body)
+    letter = dead_letter(EVENT, "http://s/", Failure.of(Response(400, [], b"x" * 5000)))
     assert (letter.data, letter.key) == (EVENT.data, EVENT.key)
     assert letter.extensions["traceparent"] == EVENT.extensions["traceparent"]
     assert letter.extensions["knativeerrordest"] == "http://s/"

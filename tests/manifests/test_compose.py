@@ -13,8 +13,8 @@ from container_commands import Container, Listening
 from image_files import image_of, images
 from manifest_files import MANIFESTS, ROOT, Document, load
 
-from wayside.eventing.broker.destinations import Resolver
-from wayside.eventing.broker.manifests import load_manifests
+from wayside.eventing.triggers.destinations import Resolver
+from wayside.eventing.triggers.manifests import load_manifests
 
 BASE, KAFKA = ROOT / "docker-compose.yml", ROOT / "docker-compose.kafka.yml"
 STACKS = {"broker": [BASE], "kafka": [BASE, KAFKA]}

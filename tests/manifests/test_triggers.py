@@ -2,9 +2,10 @@
 
 from manifest_files import OVERLAYS, ROOT
 
-from wayside.eventing.broker.destinations import Resolver
-from wayside.eventing.broker.manifests import Manifests, load_manifests
+from wayside.eventing.event import CloudEvent
 from wayside.eventing.http.url import Url
+from wayside.eventing.triggers.destinations import Resolver
+from wayside.eventing.triggers.manifests import Manifests, Trigger, load_manifests
 from wayside.eventing.vocabulary import DRIFT, OUTLIER, REQUEST
 
 FILES = [OVERLAYS / "knative" / name for name in ("broker.yaml", "triggers.yaml")]
@@ -23,31 +24,36 @@ def test_our_broker_takes_them_as_they_are() -> None:
 
 
 def test_each_subscriber_gets_what_it_is_for() -> None:
-    wanted = {trigger.name.name: trigger.attributes.get("type") for trigger in loaded().triggers}
+    wanted = {trigger.name.name: _types(trigger) for trigger in loaded().triggers}
     assert wanted == {
-        "outlier": REQUEST,
-        "drift": REQUEST,
-        "elasticsearch-sink": None,
-        "prometheus-sink-outlier": OUTLIER,
-        "prometheus-sink-drift": DRIFT,
+        "outlier": {REQUEST},
+        "drift": {REQUEST},
+        "elasticsearch-sink": {REQUEST, OUTLIER, DRIFT, "other"},
+        "prometheus-sink-outlier": {OUTLIER},
+        "prometheus-sink-drift": {DRIFT},
     }
+
+
+def _types(trigger: Trigger) -> frozenset[str]:
+    """Which of these types of event it lets pass."""
+    return frozenset(
+        kind for kind in (REQUEST, OUTLIER, DRIFT, "other") if trigger.filter.passes(CloudEvent("1", "s", kind))
+    )
 
 
 def test_one_machine_and_a_cluster_filter_alike() -> None:
     folder = ROOT / "local" / "wayside" / "local" / "manifests"
     embedded = load_manifests([folder], Resolver({name: Url.parse(f"http://{name}/") for name in _EMBEDDED}))
-    assert _filters(embedded) - {("records", None)} == _filters(loaded())
+    everything = frozenset((REQUEST, OUTLIER, DRIFT, "other"))
+    assert _filters(embedded) - {("records", everything)} == _filters(loaded())
 
 
 _EMBEDDED = ["outlier", "drift", "elasticsearch", "prometheus", "records"]
 
 
-def _filters(manifests: Manifests) -> set[tuple[str, str | None]]:
+def _filters(manifests: Manifests) -> set[tuple[str, frozenset[str]]]:
     """What each subscriber gets, whatever its Triggers are called."""
-    return {
-        (trigger.subscriber.origin.host.removesuffix("-sink"), trigger.attributes.get("type"))
-        for trigger in manifests.triggers
-    }
+    return {(trigger.subscriber.origin.host.removesuffix("-sink"), _types(trigger)) for trigger in manifests.triggers}
 
 
 def test_every_delivery_is_bounded_and_bridges_a_restart() -> None:

@@ -142,3 +142,15 @@ def _request_time(event: CloudEvent) -> str:
     if time is None:
         raise MalformedEvent(f"event has neither 'time' nor '{REQUEST_TIME}': send 'ce-time'")
     return time
+
+
+def ordering_key(event: CloudEvent) -> str:
+    """What keeps events together, in order, on every carrier: the `partitionkey` extension, or else the service.
+
+    An event of no service goes by its source. Two services never share a key.
+    """
+    asked = event.extensions.get(PARTITION_KEY)
+    if asked:
+        return asked
+    namespace, service = (event.extensions.get(name, "") for name in (NAMESPACE, INFERENCE_SERVICE))
+    return str(ServiceKey(namespace, service, "", "")).rstrip("/") or event.source

@@ -27,10 +27,19 @@ COMMANDS: Mapping[str, Command] = {
     "up": Command("wayside.local.up", "local", "run the whole loop on this machine, before your model"),
     "logger": Command("wayside.logger.cli", "logger", "the payload logger: a proxy before a model server"),
     "broker": Command("wayside.eventing.broker.cli", "broker", "the embedded broker: Knative Triggers on one machine"),
+    "trigger": Command(
+        "wayside.eventing.triggers.cli", "broker", "tell why a Trigger does or does not fire for events"
+    ),
+    "events": Command(
+        "wayside.eventing.broker.events_cli", "broker", "list, follow, replay and redeliver what a broker keeps"
+    ),
     "fit": Command("wayside.detectors.fit_cli", "detectors", "fit and calibrate a detector on rows from a file"),
     "detect": Command("wayside.detectors.cli", "detectors", "serve a fitted detector"),
     "sink": Command("wayside.sinks.cli", "sinks", "keep records, or show verdicts to Prometheus"),
     "decode": Command("wayside.eventing.payloads.cli", "", "show what is in payloads or logged events, as JSON lines"),
+    "cesql": Command(
+        "wayside.eventing.cesql.cli", "", "evaluate an expression of Trigger filters, for an event or many"
+    ),
     "page": Command("wayside.local.page.cli", "local", "the page on which people see it all"),
 }
 

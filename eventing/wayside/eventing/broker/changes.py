@@ -1,22 +1,20 @@
 """The changes that every event makes: it arrives, and it is delivered. Many at a time, in few statements.
 
-Invariant: a change is counted in the same transaction that makes it. An event's number is the count of events kept
-before it plus one, so that numbers are never used twice.
+Invariant: a change is counted in the same transaction that makes it, and once: a delivery that is settled again counts
+for nothing.
 """
 
 import json
 import sqlite3
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple
 
-from wayside.eventing.broker.names import BrokerName
-from wayside.eventing.event import CloudEvent
-from wayside.eventing.http.message import Headers
-
-_ROW_BYTES = 256  # what an event costs beside its texts and data: keys, index, page overhead
-_EventKey = tuple[str, str, str, str]
+from wayside.eventing.broker import kept
+from wayside.eventing.broker.kept import DIGEST_BYTES, IDENTITY_BYTES, Packed
+from wayside.eventing.storage import journal_tables
 
 
 class Admission(Enum):
@@ -27,158 +25,135 @@ class Admission(Enum):
     CONFLICT = "conflict"
 
 
-@dataclass(frozen=True, slots=True)
-class NewEvent:
-    """An event to keep, with the Triggers that it matched."""
+class Delivery(NamedTuple):
+    """One event for one Trigger, by the Trigger's tag and the event's position. `again`: it is made once more."""
 
-    broker: BrokerName
-    event: CloudEvent
-    ttl: int
-    forwards: Headers
-    matched: Sequence[int]
-
-    @property
-    def key(self) -> _EventKey:
-        return self.event.source, self.event.id, self.event.type, str(self.broker)
-
-
-@dataclass(frozen=True, slots=True)
-class Delivered:
-    """A delivery that the subscriber took, after so many attempts."""
-
-    trigger: int
-    seq: int
-    attempts: int
+    tag: bytes
+    position: int
+    again: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """An event that arrived, a delivery that was made, or both: a reply, and the delivery that it came back from."""
+    """An event that arrived, a delivery that the subscriber took after so many attempts, or both: with its reply."""
 
-    new: NewEvent | None = None
-    delivered: Delivered | None = None
-
-
-def apply(connection: sqlite3.Connection, changes: Sequence[Change], now_ns: int) -> list[Admission | None]:
-    """Make the changes; for each, what became of its event."""
-    admissions = iter(_admit(connection, [change.new for change in changes if change.new is not None], now_ns))
-    _settle(connection, [change.delivered for change in changes if change.delivered is not None])
-    return [None if change.new is None else next(admissions) for change in changes]
+    new: Packed | None = None
+    delivered: Delivery | None = None
+    attempts: int = 0
 
 
-def _admit(connection: sqlite3.Connection, arrived: Sequence[NewEvent], now_ns: int) -> list[Admission]:
+class Outcome(NamedTuple):
+    """What became of a change's event, and the position that it got; 0 where it was not kept."""
+
+    admission: Admission | None = None
+    position: int = 0
+
+
+_NOTHING_NEW = Outcome()
+
+
+def apply(connection: sqlite3.Connection, changes: Sequence[Change], cursors: Mapping[bytes, int]) -> list[Outcome]:
+    """Make the changes, and move Triggers' cursors; for each change, what became of its event.
+
+    At and before a cursor in `cursors` the Trigger of this tag has settled everything; the caller vouches for it.
+    """
+    outcomes = iter(_admit(connection, [change.new for change in changes if change.new is not None]))
+    _settle(connection, [change for change in changes if change.delivered is not None])
+    for tag, cursor in cursors.items():
+        _move(connection, tag, cursor)
+    return [_NOTHING_NEW if change.new is None else next(outcomes) for change in changes]
+
+
+def _admit(connection: sqlite3.Connection, arrived: Sequence[Packed]) -> list[Outcome]:
     if not arrived:
         return []
-    digests = [new.event.digest for new in arrived]
-    admissions = _judge(arrived, digests, _look_up(connection, arrived, digests))
-    kept = [place for place, admission in enumerate(admissions) if admission is not Admission.DUPLICATE]
-    (first,) = connection.execute("SELECT events + 1 FROM totals").fetchone()
-    size = _insert(connection, [(arrived[place], digests[place]) for place in kept], first, now_ns)
-    _match(connection, [arrived[place] for place in kept], first)
-    counts = Counter(admissions)
-    connection.execute(
-        "UPDATE totals SET events = events + ?, duplicates = duplicates + ?, conflicts = conflicts + ?,"
-        " bytes = bytes + ?",
-        (len(kept), counts[Admission.DUPLICATE], counts[Admission.CONFLICT], size),
-    )
-    return admissions
+    admissions = _judge(connection, arrived)
+    new = [one for one, admission in zip(arrived, admissions, strict=True) if admission is not Admission.DUPLICATE]
+    positions = iter(_keep(connection, new) if new else ())
+    _count_arrivals(connection, arrived, admissions)
+    _count_matches(connection, new)
+    return [Outcome(admission, 0 if admission is Admission.DUPLICATE else next(positions)) for admission in admissions]
 
 
-def _look_up(
-    connection: sqlite3.Connection, arrived: Sequence[NewEvent], digests: Sequence[bytes]
-) -> Sequence[tuple[bool, bool]]:
-    """For each event whether it is kept already, and whether any event with its key is."""
-    key = "e.source = w.source AND e.id = w.id AND e.type = w.type AND e.broker = w.broker"
-    values: list[object] = []
-    for place, (new, digest) in enumerate(zip(arrived, digests, strict=True)):
-        values += (place, *new.key, digest)
-    return connection.execute(
-        f"WITH wanted (place, source, id, type, broker, digest) AS (VALUES {_marks(6, len(arrived))})"
-        f" SELECT EXISTS (SELECT 1 FROM events e WHERE {key} AND e.digest = w.digest),"
-        f" EXISTS (SELECT 1 FROM events e WHERE {key}) FROM wanted w ORDER BY place",
-        values,
-    ).fetchall()
-
-
-def _judge(arrived: Sequence[NewEvent], digests: Sequence[bytes], kept: Sequence[tuple[bool, bool]]) -> list[Admission]:
+def _judge(connection: sqlite3.Connection, arrived: Sequence[Packed]) -> list[Admission]:
     """By what is kept, and by those that come earlier in this batch."""
-    earlier: defaultdict[_EventKey, set[bytes]] = defaultdict(set)
+    known: defaultdict[bytes, set[bytes]] = defaultdict(set)
+    for identity, digest in connection.execute(
+        # what an entry is, its head says; a row whose entry was lost to damage stands for nothing
+        f"SELECT substr(head, 1, {IDENTITY_BYTES}), substr(head, {IDENTITY_BYTES + 1}, {DIGEST_BYTES})"
+        " FROM broker_event JOIN journal_entry USING (position)"
+        f" WHERE prefix IN ({', '.join('?' * len(arrived))})",
+        [new.prefix for new in arrived],
+    ):
+        known[identity].add(digest)
     admissions = []
-    for new, digest, (event_kept, key_kept) in zip(arrived, digests, kept, strict=True):
-        same_key = earlier[new.key]
-        if event_kept or digest in same_key:
-            admissions.append(Admission.DUPLICATE)
-        else:
-            admissions.append(Admission.CONFLICT if key_kept or same_key else Admission.STORED)
-        same_key.add(digest)
+    for new in arrived:
+        digests = known[new.identity]
+        fresh = Admission.CONFLICT if digests else Admission.STORED
+        admissions.append(Admission.DUPLICATE if new.digest in digests else fresh)
+        digests.add(new.digest)
     return admissions
 
 
-def _insert(connection: sqlite3.Connection, kept: Sequence[tuple[NewEvent, bytes]], first: int, now_ns: int) -> int:
-    """Keep the events under numbers from `first`; returns the bytes that they are counted as."""
-    if not kept:
-        return 0
+def _keep(connection: sqlite3.Connection, new: Sequence[Packed]) -> range:
+    positions = journal_tables.append(connection, [one.entry for one in new])
     values: list[object] = []
-    total_bytes = 0
-    for seq, (new, digest) in enumerate(kept, first):
-        attributes = json.dumps(dict(new.event.attributes()))
-        forwards = _dump_headers(new.forwards)
-        size = len(new.event.data) + len(attributes) + len(forwards) + _ROW_BYTES
-        values += (seq, *new.key, digest, now_ns, size, new.ttl, attributes, forwards, new.event.data)
-        total_bytes += size
-    connection.execute(
-        "INSERT INTO events (seq, source, id, type, broker, digest, received_ns, bytes, ttl, attributes, forwards,"
-        f" data) VALUES {_marks(12, len(kept))}",
-        values,
-    )
-    return total_bytes
+    for one, position in zip(new, positions, strict=True):
+        values += (one.prefix, position)
+    connection.execute(f"INSERT INTO broker_event VALUES {', '.join(['(?, ?)'] * len(new))}", values)
+    return positions
 
 
-def _match(connection: sqlite3.Connection, kept: Sequence[NewEvent], first: int) -> None:
-    rows = [(trigger, seq) for seq, new in enumerate(kept, first) for trigger in new.matched]
-    if not rows:
-        return
-    connection.execute(
-        f"INSERT INTO deliveries (trigger, seq) VALUES {_marks(2, len(rows))}", [part for row in rows for part in row]
-    )
-    for trigger, count in Counter(trigger for trigger, _ in rows).items():
+def _count_arrivals(connection: sqlite3.Connection, arrived: Sequence[Packed], admissions: Sequence[Admission]) -> None:
+    counts: defaultdict[str, Counter[Admission]] = defaultdict(Counter)
+    for one, admission in zip(arrived, admissions, strict=True):
+        counts[str(one.arrival.broker)][admission] += 1
+    for broker, count in counts.items():
         connection.execute(
-            "UPDATE triggers SET matched = matched + ?, waiting = waiting + ? WHERE trigger = ?",
-            (count, count, trigger),
+            "UPDATE broker_total SET events = events + ?, duplicates = duplicates + ?, conflicts = conflicts + ?"
+            " WHERE broker = ?",
+            (
+                count[Admission.STORED] + count[Admission.CONFLICT],
+                count[Admission.DUPLICATE],
+                count[Admission.CONFLICT],
+                broker,
+            ),
         )
 
 
-def _settle(connection: sqlite3.Connection, deliveries: Iterable[Delivered]) -> None:
-    by_trigger: defaultdict[int, dict[int, int]] = defaultdict(dict)
-    for delivered in deliveries:
-        by_trigger[delivered.trigger][delivered.seq] = delivered.attempts
-    for trigger, attempts in by_trigger.items():
-        gone = connection.execute(
-            "DELETE FROM deliveries WHERE trigger = ? AND seq IN (SELECT value FROM json_each(?)) RETURNING seq",
-            (trigger, json.dumps(list(attempts))),
-        ).fetchall()
+def _count_matches(connection: sqlite3.Connection, new: Sequence[Packed]) -> None:
+    for trigger, count in Counter(trigger for one in new for trigger in one.arrival.matched).items():
+        connection.execute("UPDATE broker_trigger SET matched = matched + ? WHERE tag = ?", (count, kept.tag(trigger)))
+
+
+def _settle(connection: sqlite3.Connection, changes: Iterable[Change]) -> None:
+    attempts: defaultdict[tuple[bytes, bool], dict[int, int]] = defaultdict(dict)
+    for change in changes:
+        assert change.delivered is not None
+        attempts[change.delivered.tag, change.delivered.again][change.delivered.position] = change.attempts
+    for (tag, again), made in attempts.items():
+        new = settle_new(connection, tag, list(made), again)
         connection.execute(
-            "UPDATE triggers SET waiting = waiting - ?, delivered = delivered + ?, attempts = attempts + ?"
-            " WHERE trigger = ?",
-            (len(gone), len(gone), sum(attempts[seq] for (seq,) in gone), trigger),
+            "UPDATE broker_trigger SET delivered = delivered + ?, attempts = attempts + ? WHERE tag = ?",
+            (len(new), sum(made[position] for position in new), tag),
         )
 
 
-def _marks(columns: int, rows: int) -> str:
-    """Placeholders of a VALUES clause."""
-    row = f"({', '.join('?' * columns)})"
-    return ", ".join([row] * rows)
+def settle_new(connection: sqlite3.Connection, tag: bytes, positions: Sequence[int], again: bool) -> list[int]:
+    """Note that these deliveries are over; returns those that were not yet."""
+    listed = json.dumps(positions)
+    if again:
+        sql = (
+            "DELETE FROM broker_again WHERE tag = ? AND position IN (SELECT value FROM json_each(?)) RETURNING position"
+        )
+    else:
+        sql = (
+            "INSERT OR IGNORE INTO broker_ahead SELECT tag, value FROM broker_trigger, json_each(?2)"
+            " WHERE tag = ?1 AND value > cursor RETURNING position"
+        )
+    return [position for (position,) in connection.execute(sql, (tag, listed)).fetchall()]
 
 
-def _dump_headers(headers: Headers) -> str:
-    """As JSON, "" for none. Read back by `load_headers`."""
-    if not headers:
-        return ""
-    return json.dumps([[name.decode("latin-1"), value.decode("latin-1")] for name, value in headers])
-
-
-def load_headers(text: str) -> Headers:
-    """Headers from what a row of `events` holds."""
-    if not text:
-        return []
-    return [(name.encode("latin-1"), value.encode("latin-1")) for name, value in json.loads(text)]
+def _move(connection: sqlite3.Connection, tag: bytes, cursor: int) -> None:
+    connection.execute("UPDATE broker_trigger SET cursor = ?2 WHERE tag = ?1 AND cursor < ?2", (tag, cursor))
+    connection.execute("DELETE FROM broker_ahead WHERE tag = ? AND position <= ?", (tag, cursor))

@@ -33,6 +33,7 @@ def parse(argv: Sequence[str], environ: Mapping[str, str]) -> BrokerSettings:
         retain_s=arguments.retain,
         store_limit_bytes=arguments.store_limit,
         body_limit_bytes=arguments.body_limit,
+        connections=arguments.connections,
     )
 
 
@@ -41,7 +42,7 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--data", required=True, type=Path, metavar="DIR", help="the folder of the store")
     add("--manifest", required=True, action="append", type=_paths, metavar="PATH[,PATH…]",
-        help="Broker and Trigger YAML, a file or a folder; may be repeated")  # fmt: skip
+        help="Broker and Trigger YAML, files or folders, read again when they change; may be repeated")  # fmt: skip
     add("--resolve", action="append", default=[], type=_resolutions, metavar="NAME=URL[,…]",
         help="where a ref's NAME, or NAMESPACE/NAME, is; may be repeated")  # fmt: skip
     add("--host", default="127.0.0.1", help="where events are posted (default: 127.0.0.1)")
@@ -52,6 +53,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--retain", type=_age_s, default="24h", help="how long a settled event is kept, such as 30m (default: 24h)")
     add("--store-limit", type=_positive_size, default="1Gi", help="bytes of events kept at most (default: 1Gi)")
     add("--body-limit", type=_positive_size, default="16Mi", help="bytes of one event at most (default: 16Mi)")
+    add("--connections", type=_positive, default=1024, help="of senders, at most; one more gets 503 (default: 1024)")
     return parser
 
 

@@ -1,67 +1,109 @@
-"""Runs a lane for each Trigger, and wakes those that an event is for.
+"""Runs a lane for each Trigger, and hands each the events that are for it.
 
-Invariant: after `stop` no delivery is in flight; what was not settled by then waits in the store.
+Invariant: after `stop` no delivery is in flight; what was not settled by then waits in the store. A Trigger that is
+changed, added or taken away disturbs no other.
 """
 
 import asyncio
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
+from wayside.eventing.broker.backlog import Backlog
+from wayside.eventing.broker.kept import Kept, tag
 from wayside.eventing.broker.lane import Lane, Surroundings
-from wayside.eventing.broker.manifests import Trigger
-from wayside.eventing.broker.names import TriggerName
-from wayside.eventing.broker.routing import Router
-from wayside.eventing.broker.store import BrokerStore
-from wayside.eventing.clock import Clock
-from wayside.eventing.http.client import HttpClient
+from wayside.eventing.broker.tables import Place
+from wayside.eventing.triggers.manifests import Manifests, Trigger
+from wayside.eventing.triggers.names import TriggerName
 
 log = logging.getLogger("wayside.broker")
 _GRACE_S = 5.0
 
 
 class Dispatcher:
-    """The deliveries of every Trigger, `in_flight` at once for each."""
+    """The deliveries of every Trigger."""
 
-    def __init__(
-        self, triggers: Sequence[Trigger], store: BrokerStore, router: Router, clock: Clock, in_flight: int
-    ) -> None:
-        self._triggers = triggers
-        self._in_flight = in_flight
-        self._client = HttpClient(idle_limit=in_flight)
-        self._surroundings = Surroundings(store, router, self._client, clock, self.wake)
+    def __init__(self, around: Surroundings) -> None:
+        self._around = around
+        self._started = False
         self._lanes: dict[TriggerName, Lane] = {}
-        self._tasks: list[asyncio.Task[None]] = []
+        self._tasks: dict[TriggerName, asyncio.Task[None]] = {}
+        self._closing: dict[TriggerName, asyncio.Task[None]] = {}
 
     @property
     def running(self) -> bool:
         """Whether every lane runs."""
-        return len(self._tasks) == len(self._triggers) and not any(task.done() for task in self._tasks)
+        return self._started and not any(task.done() for task in self._tasks.values())
 
-    async def start(self) -> None:
-        """Take up what waits in the store, which must have been started."""
-        self._lanes = {trigger.name: Lane(trigger, self._surroundings, self._in_flight) for trigger in self._triggers}
-        for name, lane in self._lanes.items():
-            task = asyncio.create_task(lane.run(), name=f"lane {name}")
-            task.add_done_callback(_log_failure)
-            self._tasks.append(task)
+    @property
+    def lanes(self) -> Mapping[TriggerName, Lane]:
+        """The lanes of the Triggers that there are now."""
+        return self._lanes
 
-    def wake(self, triggers: Iterable[TriggerName]) -> None:
-        """The store has a new event for these."""
-        for name in triggers:
+    def feed(self, kept: Kept, matched: Sequence[TriggerName]) -> None:
+        """An event was kept, which these Triggers matched."""
+        for name in matched:
+            lane = self._lanes.get(name)
+            if lane is not None:
+                lane.feed(kept)
+
+    async def apply(self, manifests: Manifests) -> None:
+        """From now on deliver for these Triggers; the store must have been started. Raises `SinkUnavailable`.
+
+        What waits for one of them comes first. One that goes begins no delivery more, and those in flight end.
+        """
+        names = [trigger.name for trigger in manifests.triggers]
+        for name, lane in list(self._lanes.items()):
+            if name not in names or not any(_fits(lane, trigger) for trigger in manifests.triggers):
+                self._close(name)
+        await self._wait_closed(names)
+        places = await self._around.store.register(names, manifests.brokers)
+        for trigger in manifests.triggers:
+            if trigger.name in self._lanes:
+                self._lanes[trigger.name].trigger = trigger
+            else:
+                self._open(trigger, places[tag(trigger.name)])
+        self._started = True
+
+    def _open(self, trigger: Trigger, place: Place) -> None:
+        backlog = Backlog(self._around.store, tag(trigger.name), place)
+        lane = self._lanes[trigger.name] = Lane(trigger, self._around, backlog)
+        task = self._tasks[trigger.name] = asyncio.create_task(lane.run(), name=f"lane {trigger.name}")
+        task.add_done_callback(_log_failure)
+
+    def _close(self, name: TriggerName) -> None:
+        self._lanes.pop(name).close()
+        self._closing[name] = self._tasks.pop(name)
+
+    async def _wait_closed(self, names: Collection[TriggerName]) -> None:
+        """Before a Trigger is delivered anew: else what is in flight would be delivered beside itself."""
+        tasks = [task for name, task in self._closing.items() if name in names]
+        if tasks:
+            await asyncio.wait(tasks)
+        self._closing = {name: task for name, task in self._closing.items() if not task.done()}
+
+    def look_again(self, names: Iterable[TriggerName]) -> None:
+        """The store has deliveries of these Triggers that are to be made once more."""
+        for name in names:
             if name in self._lanes:
-                self._lanes[name].wake()
+                self._lanes[name].look_again()
 
     async def stop(self) -> None:
         """Begin no delivery more; let those in flight end within five seconds. May be called twice."""
-        for lane in self._lanes.values():
-            lane.close()
-        tasks, self._tasks = self._tasks, []
+        self._started = False
+        for name in list(self._lanes):
+            self._close(name)
+        tasks = list(self._closing.values())
         if tasks:
             await asyncio.wait(tasks, timeout=_GRACE_S)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await self._client.close()
+
+
+def _fits(lane: Lane, trigger: Trigger) -> bool:
+    """Whether this lane can go on with what a Trigger has become."""
+    before = lane.trigger
+    return (before.name, before.ordered, before.in_flight) == (trigger.name, trigger.ordered, trigger.in_flight)
 
 
 def _log_failure(task: asyncio.Task[None]) -> None:

@@ -7,9 +7,7 @@ that the sender still has the event.
 
 import math
 
-from wayside.eventing.broker.lane import Wake
 from wayside.eventing.broker.metrics import ArrivalCounters
-from wayside.eventing.broker.names import BrokerName
 from wayside.eventing.broker.routing import Router, TtlSpent
 from wayside.eventing.broker.store import BrokerStore
 from wayside.eventing.broker.wire import forwarded
@@ -17,7 +15,9 @@ from wayside.eventing.errors import MalformedEvent
 from wayside.eventing.http.message import Headers, Request, Response
 from wayside.eventing.http_binding import decode
 from wayside.eventing.sink import SinkUnavailable
+from wayside.eventing.triggers.names import BrokerName
 
+_ACCEPTED = Response(202)
 _ALLOW = (b"allow", b"POST, OPTIONS")
 _WEBHOOK: Headers = [_ALLOW, (b"webhook-allowed-origin", b"*"), (b"webhook-allowed-rate", b"*")]
 
@@ -25,10 +25,9 @@ _WEBHOOK: Headers = [_ALLOW, (b"webhook-allowed-origin", b"*"), (b"webhook-allow
 class Ingress:
     """`answer` is the handler of an `HttpServer`."""
 
-    def __init__(self, router: Router, store: BrokerStore, wake: Wake, counters: ArrivalCounters) -> None:
+    def __init__(self, router: Router, store: BrokerStore, counters: ArrivalCounters) -> None:
         self._router = router
         self._store = store
-        self._wake = wake
         self._counters = counters
 
     async def answer(self, request: Request) -> Response:
@@ -58,8 +57,7 @@ class Ingress:
         except SinkUnavailable as exc:
             self._counters.refused += 1
             return Response.text(503, str(exc), [(b"retry-after", b"%d" % math.ceil(exc.retry_after_s or 1))])
-        self._wake(arrival.matched)
-        return Response(202)
+        return _ACCEPTED
 
     def _malformed(self, reason: str) -> Response:
         self._counters.malformed += 1

@@ -7,45 +7,36 @@ store, so that a subscriber that fails or hangs delays no other.
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from wayside.eventing.broker.backlog import Backlog, Turn
-from wayside.eventing.broker.delivery import Outcome, backoff_s, classify, retry_after_s
-from wayside.eventing.broker.manifests import Trigger
-from wayside.eventing.broker.names import TriggerName
+from wayside.eventing.broker.kept import Kept, tag
+from wayside.eventing.broker.ordering import KeyOrder
 from wayside.eventing.broker.routing import Arrival, Router, TtlSpent
 from wayside.eventing.broker.store import BrokerStore
+from wayside.eventing.broker.subscribers import Subscribers
 from wayside.eventing.broker.tables import Waiting
-from wayside.eventing.broker.wire import (
-    BAD_REPLY,
-    BadReply,
-    Failure,
-    dead_letter_request,
-    forwarded,
-    read_reply,
-    subscriber_request,
-)
+from wayside.eventing.broker.wire import BAD_REPLY, PREFER_REPLY, BadReply, Failure, dead_letter, forwarded, read_reply
 from wayside.eventing.clock import Clock
-from wayside.eventing.http.client import HttpClient, Unreachable
-from wayside.eventing.http.message import Headers, Response
-from wayside.eventing.http.url import Url
+from wayside.eventing.http.client import Unreachable
+from wayside.eventing.http.message import Response
 from wayside.eventing.sink import SinkUnavailable
+from wayside.eventing.triggers.delivery import Outcome, backoff_s, classify, retry_after_s
+from wayside.eventing.triggers.manifests import Trigger
 
 log = logging.getLogger("wayside.broker")
-Wake = Callable[[Iterable[TriggerName]], None]
 _LONGEST_PAUSE_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What the lanes of one broker share. `wake` tells lanes that the store has something new for them."""
+    """What the lanes of one broker share. `in_flight` bounds the deliveries at once of a Trigger that says no bound."""
 
     store: BrokerStore
     router: Router
-    client: HttpClient
+    subscribers: Subscribers
     clock: Clock
-    wake: Wake
+    in_flight: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,22 +56,40 @@ class _Attempt:
     retry_after_s: float = 0.0
 
 
-class Lane:
-    """One Trigger's deliveries, `in_flight` at once.
+_DELIVERED = _Attempt()
 
-    A delivery that waits for its next attempt gives up its place, so that one bad event does not hold up the others.
+
+class Lane:
+    """One Trigger's deliveries. `trigger` may be replaced by one of the same name, order and bound: for later attempts.
+
+    A delivery that waits for its next attempt gives up its place, so that one bad event does not hold up the others;
+    where the Trigger is `ordered`, it holds up those of its key.
     """
 
-    def __init__(self, trigger: Trigger, surroundings: Surroundings, in_flight: int) -> None:
-        self._trigger = trigger
-        self._around = surroundings
-        self._slots = asyncio.Semaphore(in_flight)
-        self._backlog = Backlog(surroundings.store, surroundings.store.key(trigger.name))
+    def __init__(self, trigger: Trigger, around: Surroundings, backlog: Backlog) -> None:
+        self.trigger = trigger
+        self.retries = 0
+        self._around = around
+        self._tag = tag(trigger.name)
+        self._limit = trigger.in_flight or around.in_flight
+        self._slots = asyncio.Semaphore(self._limit)
+        self._order = KeyOrder() if trigger.ordered else None
+        self._backlog = backlog
+        self._flying = 0
         self._closing = False
 
-    def wake(self) -> None:
-        """The store has something new for this Trigger."""
-        self._backlog.wake()
+    @property
+    def in_flight(self) -> int:
+        """Deliveries that are under way now."""
+        return self._flying
+
+    def feed(self, kept: Kept) -> None:
+        """An event was kept that this Trigger matched."""
+        self._backlog.feed(kept)
+
+    def look_again(self) -> None:
+        """The store has deliveries that are to be made once more."""
+        self._backlog.look_again()
 
     def close(self) -> None:
         """Begin no further delivery; `run` returns once those in flight have ended."""
@@ -92,6 +101,8 @@ class Lane:
         async with asyncio.TaskGroup() as group:
             while not self._closing:
                 for turn in await self._next_turns():
+                    if self._order is not None and not turn.resumed and not self._order.admit(turn):
+                        continue
                     await self._slots.acquire()
                     if self._closing:
                         return
@@ -99,98 +110,120 @@ class Lane:
 
     async def _next_turns(self) -> list[Turn]:
         try:
-            return await self._backlog.next_turns()
+            return await self._backlog.next_turns(only_due=self._order is not None and self._order.full)
         except SinkUnavailable as exc:
-            log.warning("%s: waits for the store: %s", self._trigger.name, exc)
+            log.warning("%s: waits for the store: %s", self.trigger.name, exc)
             await asyncio.sleep(exc.retry_after_s or _LONGEST_PAUSE_S)
             return []
 
     async def _take(self, turn: Turn) -> None:
+        """Deliver, then what waited for this one's key."""
+        self._flying += 1
+        following: Turn | None = turn
         try:
-            again = await self._deliver(turn.waiting, turn.attempt)
-        except SinkUnavailable as exc:
-            log.warning("%s: a delivery cannot be settled and is made again: %s", self._trigger.name, exc)
-            again = _Again(turn.attempt, exc.retry_after_s or _LONGEST_PAUSE_S)
-        except Exception:  # the edge of a delivery's task: nothing one event does may stop the lane
-            log.exception("%s: delivery of event %d failed", self._trigger.name, turn.waiting.seq)
-            again = _Again(turn.attempt, _LONGEST_PAUSE_S)
+            while following is not None:
+                following = self._end(following, await self._try(following))
+                if self._closing:
+                    return
         finally:
+            self._flying -= 1
             self._slots.release()
+
+    async def _try(self, turn: Turn) -> _Again | None:
+        try:
+            return await self._deliver(turn, turn.attempt)
+        except SinkUnavailable as exc:
+            log.warning("%s: a delivery cannot be settled and is made again: %s", self.trigger.name, exc)
+            return _Again(turn.attempt, exc.retry_after_s or _LONGEST_PAUSE_S)
+        except Exception:  # the edge of a delivery's task: nothing one event does may stop the lane
+            log.exception("%s: delivery of event %d failed", self.trigger.name, turn.waiting.kept.position)
+            return _Again(turn.attempt, _LONGEST_PAUSE_S)
+
+    def _end(self, turn: Turn, again: _Again | None) -> Turn | None:
+        """What may begin now that this has ended."""
         if again is not None:
             self._backlog.put_off(turn, again.attempts, again.pause_s)
+            return None
+        self._backlog.finish(turn.delivery(self._tag))
+        if self._order is None:
+            return None
+        if self._order.full:
+            self._backlog.wake()
+        return self._order.settle(turn)
 
-    async def _deliver(self, waiting: Waiting, attempt: int) -> _Again | None:
+    async def _deliver(self, turn: Turn, attempt: int) -> _Again | None:
         """One attempt, at the subscriber or at the dead-letter sink; None where the delivery is settled."""
-        if waiting.failure is not None:
-            return await self._tell_dead_letter_sink(waiting, waiting.failure, attempt)
-        ended = await self._tell_subscriber(waiting, attempt)
+        if attempt > 1:
+            self.retries += 1
+        if turn.waiting.failure is not None:
+            return await self._tell_dead_letter_sink(turn, turn.waiting.failure, attempt)
+        ended = await self._tell_subscriber(turn, attempt)
         if ended.failure is None:
             return None
-        spec = self._trigger.delivery
+        spec = self.trigger.delivery
         if ended.retry and attempt <= spec.retry:
             return _Again(attempt, backoff_s(attempt, spec, ended.retry_after_s))
-        return await self._bury(waiting, ended.failure, attempt)
+        return await self._bury(turn, ended.failure, attempt)
 
-    async def _tell_subscriber(self, waiting: Waiting, attempt: int) -> _Attempt:
-        spec = self._trigger.delivery
-        headers, body = subscriber_request(waiting.event, waiting.forwards, spec.structured)
+    async def _tell_subscriber(self, turn: Turn, attempt: int) -> _Attempt:
+        spec, kept = self.trigger.delivery, turn.waiting.kept
         try:
-            response = await self._post(self._trigger.subscriber, headers, body)
+            response = await self._around.subscribers.send(
+                *(self.trigger.subscriber, kept.event, [PREFER_REPLY, *kept.forwards]),
+                timeout_s=spec.timeout_s,
+                structured=spec.structured,
+            )
         except Unreachable as exc:
             return _Attempt(Failure.unreachable(exc), retry=True)
         outcome = classify(response.status)
         if outcome is Outcome.DELIVERED:
-            return await self._settle(waiting, attempt, response)
+            return await self._settle(turn, attempt, response)
         asked_s = retry_after_s(response.status, response.header(b"retry-after"), self._around.clock.time_ns())
         return _Attempt(Failure.of(response), outcome is Outcome.RETRY, asked_s)
 
-    async def _settle(self, waiting: Waiting, attempt: int, response: Response) -> _Attempt:
-        """Store the reply and the delivery's end in one transaction, then pass the reply on."""
+    async def _settle(self, turn: Turn, attempt: int, response: Response) -> _Attempt:
+        """Store the reply and the delivery's end in one transaction."""
         try:
-            reply = self._route_reply(waiting, response)
+            reply = self._route_reply(turn.waiting, response)
         except BadReply as exc:
             return _Attempt(Failure.of(response, BAD_REPLY, str(exc)), retry=True)
         except TtlSpent as exc:
             return _Attempt(Failure.of(response, 400, f"its reply was refused: {exc}"))
-        await self._around.store.settle(waiting, attempt, reply)
-        if reply is not None:
-            self._around.wake(reply.matched)
-        return _Attempt()
+        await self._around.store.settle(turn.delivery(self._tag), attempt, reply)
+        return _DELIVERED
 
     def _route_reply(self, waiting: Waiting, response: Response) -> Arrival | None:
-        reply = read_reply(response, waiting.ttl)
+        reply = read_reply(response, waiting.kept.ttl)
         if reply is None:
             return None
-        return self._around.router.route(self._trigger.broker, reply, forwarded(response.headers))
+        return self._around.router.route(self.trigger.broker, reply, forwarded(response.headers))
 
-    async def _bury(self, waiting: Waiting, failure: Failure, attempt: int) -> _Again | None:
+    async def _bury(self, turn: Turn, failure: Failure, attempt: int) -> _Again | None:
+        event = turn.waiting.kept.event
         log.warning(
             "%s: event %s of %s is a dead letter after %d attempts: %s",
-            *(self._trigger.name, waiting.event.id, waiting.event.source, attempt, failure.reason),
+            *(self.trigger.name, event.id, event.source, attempt, failure.reason),
         )
-        if self._trigger.delivery.dead_letter_sink is None:
-            await self._around.store.keep_dead_letter(waiting, failure, attempt)
+        if self.trigger.delivery.dead_letter_sink is None:
+            await self._around.store.keep_dead_letter(turn.delivery(self._tag), failure, attempt)
             return None
-        await self._around.store.give_up(waiting, failure, attempt)
+        await self._around.store.give_up(turn.delivery(self._tag), failure, attempt)
         return _Again(attempts=0, pause_s=0.0)
 
-    async def _tell_dead_letter_sink(self, waiting: Waiting, failure: Failure, attempt: int) -> _Again | None:
-        spec = self._trigger.delivery
+    async def _tell_dead_letter_sink(self, turn: Turn, failure: Failure, attempt: int) -> _Again | None:
+        spec, delivery = self.trigger.delivery, turn.delivery(self._tag)
         if spec.dead_letter_sink is None:  # an earlier manifest named one
-            await self._around.store.keep_dead_letter(waiting, failure, 0)
+            await self._around.store.keep_dead_letter(delivery, failure, 0)
             return None
-        headers, body = dead_letter_request(waiting.event, self._trigger.subscriber.text, failure)
+        letter = dead_letter(turn.waiting.kept.event, self.trigger.subscriber.text, failure)
         try:
-            response = await self._post(spec.dead_letter_sink, headers, body)
+            response = await self._around.subscribers.send(spec.dead_letter_sink, letter, [], spec.timeout_s)
             problem = f"answered {response.status}"
             if classify(response.status) is Outcome.DELIVERED:
-                await self._around.store.settle_dead_lettered(waiting)
+                await self._around.store.settle_dead_lettered(delivery)
                 return None
         except Unreachable as exc:
             problem = str(exc)
         pause_s = min(backoff_s(attempt, spec), _LONGEST_PAUSE_S)
-        log.warning("%s: the dead-letter sink failed, again in %.1f s: %s", self._trigger.name, pause_s, problem)
+        log.warning("%s: the dead-letter sink failed, again in %.1f s: %s", self.trigger.name, pause_s, problem)
         return _Again(attempt, pause_s)
-
-    async def _post(self, url: Url, headers: Headers, body: bytes) -> Response:
-        return await self._around.client.send(b"POST", url, headers, body, timeout_s=self._trigger.delivery.timeout_s)

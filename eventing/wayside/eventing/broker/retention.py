@@ -50,6 +50,7 @@ class Retention:
             await asyncio.sleep(self._settings.interval_s)
             try:
                 await self.sweep()
+                await self._store.give_back()
             except SinkUnavailable as exc:
                 log.warning("settled events cannot be pruned: %s", exc)
 

@@ -4,6 +4,7 @@ Invariant: parts start from the store outwards and stop in the other order, so t
 be kept, and none is settled in a store that is closed.
 """
 
+import asyncio
 import logging
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
@@ -12,21 +13,28 @@ from pathlib import Path
 
 from prometheus_client import CollectorRegistry
 
-from wayside.eventing.broker.destinations import Resolver
+from wayside.eventing.broker.actions import EventActions
 from wayside.eventing.broker.dispatcher import Dispatcher
 from wayside.eventing.broker.ingress import Ingress
-from wayside.eventing.broker.manifests import load_manifests
+from wayside.eventing.broker.lane import Surroundings
 from wayside.eventing.broker.metrics import ArrivalCounters, BrokerMetrics
 from wayside.eventing.broker.retention import Retention, RetentionSettings
 from wayside.eventing.broker.routing import Router
 from wayside.eventing.broker.store import BrokerStore
+from wayside.eventing.broker.subscribers import Subscribers
+from wayside.eventing.broker.views import Counts, counts, dead_letters
 from wayside.eventing.clock import Clock, SystemClock
 from wayside.eventing.http.admin import AdminServer
+from wayside.eventing.http.client import HttpClient
 from wayside.eventing.http.server import HttpServer, ServerLimits
 from wayside.eventing.http.url import Url
+from wayside.eventing.sink import Sink, SinkUnavailable
+from wayside.eventing.triggers.destinations import Resolver
+from wayside.eventing.triggers.manifests import Manifests, load_manifests
+from wayside.eventing.triggers.watch import ManifestWatch
 
 log = logging.getLogger("wayside.broker")
-STORE_FILE = "broker.sqlite"
+STORE_FILE = "journal.db"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,31 +52,49 @@ class BrokerSettings:
     retain_s: float = 86_400.0
     store_limit_bytes: int = 1 << 30
     body_limit_bytes: int = 16 << 20
+    connections: int = 1024
+    reload_s: float = 2.0
 
 
 class BrokerService:
-    """A broker that runs in this process. Raises `ConfigurationError` where the manifests are wrong."""
+    """A broker that runs in this process. Raises `ConfigurationError` where the manifests are wrong.
 
-    def __init__(self, settings: BrokerSettings, clock: Clock | None = None) -> None:
+    `sinks` are subscribers in this process, by the URL that a Trigger's subscriber resolves to; whoever gives them
+    starts and stops them.
+    """
+
+    def __init__(
+        self, settings: BrokerSettings, clock: Clock | None = None, sinks: Mapping[Url, Sink] | None = None
+    ) -> None:
         clock = clock or SystemClock()
-        self._manifests = load_manifests(settings.manifests, Resolver(settings.resolve))
-        triggers, router, arrivals = self._manifests.triggers, Router(self._manifests), ArrivalCounters()
-        names = [trigger.name for trigger in triggers]
-        self.store = BrokerStore(settings.data / STORE_FILE, names, settings.store_limit_bytes, clock)
-        self._dispatcher = Dispatcher(triggers, self.store, router, clock, settings.in_flight)
-        door = Ingress(router, self.store, self._dispatcher.wake, arrivals)
-        limits = ServerLimits(body_bytes=settings.body_limit_bytes)
+        resolver = Resolver(settings.resolve)
+        self._watch = ManifestWatch(settings.manifests, resolver, settings.reload_s)  # before they are loaded
+        self._manifests = load_manifests(settings.manifests, resolver)
+        self._router = Router(self._manifests)
+        self.store = BrokerStore(settings.data / STORE_FILE, settings.store_limit_bytes, clock)
+        self._client = HttpClient(idle_limit=settings.in_flight)
+        subscribers = Subscribers(self._client, sinks or {})
+        around = Surroundings(self.store, self._router, subscribers, clock, settings.in_flight)
+        self._dispatcher = Dispatcher(around)
+        self.store.feed = self._dispatcher.feed
+        arrivals = ArrivalCounters()
+        door = Ingress(self._router, self.store, arrivals)
+        limits = ServerLimits(body_bytes=settings.body_limit_bytes, connections=settings.connections)
         self._server = HttpServer(door.answer, settings.host, settings.port, limits)
         self._retention = Retention(self.store, RetentionSettings(settings.retain_s), clock)
-        self._admin = self._make_admin(settings, arrivals)
+        self._metrics = BrokerMetrics(self.store, self._dispatcher, self._server, arrivals, clock)
+        self._admin = self._make_admin(settings, EventActions(self.store, self._dispatcher, clock))
+        self._reloading: asyncio.Task[None] | None = None
         self._started = AsyncExitStack()
 
-    def _make_admin(self, settings: BrokerSettings, arrivals: ArrivalCounters) -> AdminServer:
+    def _make_admin(self, settings: BrokerSettings, events: EventActions) -> AdminServer:
         registry = CollectorRegistry()
-        registry.register(BrokerMetrics(self.store, arrivals))
+        registry.register(self._metrics)
         checks = {"store": lambda: self.store.running, "deliveries": lambda: self._dispatcher.running}
-        views = {"/triggers": lambda: self.store.counts().view(), "/dead-letters": self.store.dead_letters}
-        return AdminServer(registry, settings.admin_host, settings.admin_port, checks, views)
+        views = {"/triggers": lambda: self.counts().view(), "/dead-letters": lambda: dead_letters(self.store.view)}
+        return AdminServer(
+            *(registry, settings.admin_host, settings.admin_port, checks, views), events.queries, events.actions
+        )
 
     @property
     def port(self) -> int:
@@ -80,24 +106,55 @@ class BrokerService:
         """Where health, metrics and views are, once `start` has returned."""
         return self._admin.port
 
+    def counts(self) -> Counts:
+        """What was counted, as of the last committed state."""
+        return counts(self.store.view, self._dispatcher.lanes.keys())
+
     async def start(self) -> None:
         """Raises `ConfigurationError` for a store that cannot be opened or an address that is in use."""
-        for part in (self.store, self._retention, self._dispatcher, self._server, self._admin):
+        self._started.push_async_callback(self._client.close)
+        for part in (self.store, self._retention):
             self._started.push_async_callback(part.stop)
             await part.start()
-        self._tell()
+        self._started.push_async_callback(self._dispatcher.stop)
+        await self._dispatcher.apply(self._manifests)
+        for server in (self._server, self._admin):
+            self._started.push_async_callback(server.stop)
+            await server.start()
+        self._started.push_async_callback(self._stop_reloading)
+        self._reloading = asyncio.create_task(self._reload())
+        self._tell(self._manifests)
 
     async def stop(self) -> None:
         """Take no more events, let deliveries in flight end, close the store. May be called twice."""
         await self._started.aclose()
 
-    def _tell(self) -> None:
+    async def _reload(self) -> None:
+        """Go by the manifests as they change. A new Trigger is known to the store before events are matched to it."""
+        while True:
+            manifests = await self._watch.wait_changed()
+            try:
+                await self._dispatcher.apply(manifests)
+            except SinkUnavailable as exc:
+                log.error("the changed manifests are not in force yet: %s", exc)
+                await asyncio.sleep(exc.retry_after_s or 1.0)
+                continue
+            self._router.replace(manifests)
+            log.info("the manifests have changed, and are in force")
+            self._tell(manifests)
+
+    async def _stop_reloading(self) -> None:
+        if self._reloading is not None:
+            self._reloading.cancel()
+            await asyncio.gather(self._reloading, return_exceptions=True)
+
+    def _tell(self, manifests: Manifests) -> None:
         log.info("events: port %d at /<namespace>/<broker>; admin: port %d", self.port, self.admin_port)
-        for trigger in self._manifests.triggers:
+        for trigger in manifests.triggers:
             log.info("trigger %s delivers to %s", trigger.name, trigger.subscriber.text)
-        for counts in self.store.counts().triggers:
-            if not counts.active and counts.waiting:
+        for gone in self.counts().triggers:
+            if not gone.active and gone.waiting:
                 log.warning(
                     "trigger %s/%s/%s is in no manifest: its %d waiting events are kept and not delivered",
-                    *(counts.namespace, counts.broker, counts.name, counts.waiting),
+                    *(gone.namespace, gone.broker, gone.name, gone.waiting),
                 )

@@ -11,13 +11,12 @@ from dataclasses import dataclass
 from wayside.eventing.errors import MalformedEvent
 from wayside.eventing.event import CloudEvent
 from wayside.eventing.http.message import Headers, Response
-from wayside.eventing.http_binding import decode, encode_binary, encode_structured, is_event
+from wayside.eventing.http_binding import decode, is_event
 from wayside.eventing.vocabulary import ERROR_CODE, ERROR_DATA, ERROR_DESTINATION, TTL
 
-FIRST_TTL = 255
 _FORWARDED = frozenset((b"x-request-id", b"retry-after"))
 _FORWARDED_PREFIXES = (b"knative-", b"x-b3-")
-_PREFER_REPLY = (b"prefer", b"reply")
+PREFER_REPLY = (b"prefer", b"reply")
 BAD_REPLY = 502
 _UNREACHABLE = 500
 _ERROR_DATA_BYTES = 768  # 1024 characters as base64
@@ -49,38 +48,18 @@ class BadReply(MalformedEvent):
 
 def forwarded(headers: Headers) -> Headers:
     """The headers that travel on with an event, names in lower case."""
-    return [(name, value) for name, value in headers if name in _FORWARDED or name.startswith(_FORWARDED_PREFIXES)]
+    return [pair for pair in headers if pair[0] in _FORWARDED or pair[0].startswith(_FORWARDED_PREFIXES)]
 
 
-def next_ttl(event: CloudEvent) -> int:
-    """The TTL an arriving event goes on with, 0 where it is spent. One that is absent or no integer starts anew."""
-    text = event.extensions.get(TTL, "")
-    digits = text.removeprefix("-")
-    if not digits.isascii() or not digits.isdecimal() or len(digits) > 9:
-        return FIRST_TTL
-    return min(max(0, int(text) - 1), FIRST_TTL)
-
-
-def without_ttl(event: CloudEvent) -> CloudEvent:
-    return event.with_extensions(**{TTL: None}) if TTL in event.extensions else event
-
-
-def subscriber_request(event: CloudEvent, forwards: Headers, structured: bool) -> tuple[Headers, bytes]:
-    """Headers and body of a delivery to a subscriber."""
-    headers, body = (encode_structured if structured else encode_binary)(event)
-    return [*headers, _PREFER_REPLY, *forwards], body
-
-
-def dead_letter_request(event: CloudEvent, destination: str, failure: Failure) -> tuple[Headers, bytes]:
-    """Headers and body of a delivery to a dead-letter sink: the event, with where, how and why it failed."""
-    letter = event.with_extensions(
+def dead_letter(event: CloudEvent, destination: str, failure: Failure) -> CloudEvent:
+    """The event as a dead-letter sink gets it: with where, how and why it failed."""
+    return event.with_extensions(
         **{
             ERROR_DESTINATION: destination,
             ERROR_CODE: str(failure.code),
             ERROR_DATA: base64.b64encode(failure.response).decode() or None,
         }
     )
-    return encode_binary(letter)
 
 
 def read_reply(response: Response, ttl: int) -> CloudEvent | None:

@@ -6,7 +6,7 @@ does in the embedded broker.
 
 import argparse
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,18 +14,17 @@ from typing import TYPE_CHECKING
 from wayside.eventing.errors import ConfigurationError
 from wayside.eventing.event import CloudEvent
 from wayside.eventing.kafka.address import parse_address
+from wayside.eventing.kafka.declarations import parse_declarations
 from wayside.eventing.kafka.subscription import Subscription
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
-    from wayside.eventing.http.url import Url
     from wayside.eventing.kafka.source import KafkaSource
     from wayside.eventing.sink import Sink
 
 _WAIT = re.compile(r"(\d+(?:\.\d+)?)([smh]?)", re.ASCII)
 _WAIT_UNITS_S = {"": 1, "s": 1, "m": 60, "h": 3600}
-_REF_HOST = ".wayside.invalid"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +37,7 @@ class Pull:
 
 
 def add_source_arguments(parser: argparse.ArgumentParser, default_group: str | None, shown: str = "") -> None:
-    """Add `--source`, `--group`, `--trigger`, `--kafka-config` and `--wait`.
+    """Add `--source`, `--group`, `--trigger`, `--plain`, `--kafka-config` and `--wait`.
 
     Where the group's default is known only later, `default_group` is None and `shown` says in the help what it will be.
     """
@@ -49,6 +48,9 @@ def add_source_arguments(parser: argparse.ArgumentParser, default_group: str | N
     )
     add("--trigger", action="append", default=[], type=_paths, metavar="FILE[,FILE…]",
         help="Broker and Trigger YAML: only what its Triggers let pass is taken; may be repeated")  # fmt: skip
+    add("--plain", action="append", default=[], metavar="[TOPIC=]WHAT[,…]",
+        help="what records that are no CloudEvents are: KIND:PROTOCOL:NAMESPACE/SERVICE, such as"
+        " rows=request:v2:default/digits, or knative; may be repeated (default: they are dead letters)")  # fmt: skip
     add("--kafka-config", type=Path, metavar="FILE", help="librdkafka's settings (SASL, TLS), as key=value lines")
     add("--wait", type=parse_wait_s, default="60s", help="how long the start waits for a service (default: 60s)")
 
@@ -57,7 +59,8 @@ def pull_of(arguments: argparse.Namespace) -> Pull | None:
     """All that the flags say; None without `--source`. Raises `ConfigurationError`."""
     if not arguments.source:
         return None
-    subscription = Subscription(parse_address(arguments.source), arguments.group or "", arguments.wait)
+    plain = parse_declarations(arguments.plain)
+    subscription = Subscription(parse_address(arguments.source), arguments.group or "", arguments.wait, plain)
     triggers = tuple(path for paths in arguments.trigger for path in paths)
     return Pull(subscription, triggers, arguments.kafka_config)
 
@@ -68,10 +71,12 @@ def open_source(pull: Pull, name: str, sink: "Sink", registry: "CollectorRegistr
     Raises `ConfigurationError` for files that do not fit, `MissingExtra` without Kafka's client.
     """
     from wayside.eventing.kafka.config import load_config
+    from wayside.eventing.kafka.holding import SourceLimits
     from wayside.eventing.kafka.source import KafkaSource  # needs the extra `kafka`
 
-    passes = trigger_filter(pull.triggers, name)
-    return KafkaSource(pull.subscription, sink, load_config(pull.config), registry, passes)
+    selected, config = select(pull.triggers, name), load_config(pull.config)
+    limits = SourceLimits() if selected.in_flight is None else SourceLimits(events=selected.in_flight)
+    return KafkaSource(pull.subscription, sink, config, registry, selected.passes, limits, selected.ordered)
 
 
 def parse_wait_s(text: str) -> float:
@@ -86,37 +91,36 @@ def _paths(text: str) -> tuple[Path, ...]:
     return tuple(Path(part) for part in text.split(","))
 
 
-def trigger_filter(files: Sequence[Path], name: str) -> Callable[[CloudEvent], bool]:
-    """What passes to the subscriber called `name`: what any Trigger whose ref names it lets pass; without files, all.
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """What Triggers ask of a carrier: what passes, whether events of one key keep their order, how many at once."""
 
-    A Trigger's `delivery` is the broker's affair; this carrier tries again for ever. Raises `ConfigurationError` for
-    files that the embedded broker would not take, and where no Trigger's ref names `name`.
+    passes: Callable[[CloudEvent], bool]
+    ordered: bool = False
+    in_flight: int | None = None
+
+
+def select(files: Sequence[Path], name: str) -> Selection:
+    """What the subscriber called `name` is given: what any Trigger whose ref names it lets pass; without files, all.
+
+    Events come in order where one of these Triggers asks for it, and as few at once as any of them does. A Trigger's
+    `delivery` is the broker's affair; this carrier tries again for ever. Raises `ConfigurationError` for files that the
+    embedded broker would not take, and where no Trigger's ref names `name`.
     """
     if not files:
-        return lambda event: True
-    from wayside.eventing.broker.destinations import Resolver  # needs YAML
-    from wayside.eventing.broker.filters import matches
-    from wayside.eventing.broker.manifests import load_manifests
+        return Selection(lambda event: True)
+    from wayside.eventing.triggers.destinations import RefHosts, Resolver
+    from wayside.eventing.triggers.manifests import load_manifests  # needs YAML
 
-    triggers = load_manifests(files, Resolver(_Refs())).triggers
-    filters = [trigger.attributes for trigger in triggers if trigger.subscriber.origin.host == name + _REF_HOST]
-    if not filters:
+    triggers = load_manifests(files, Resolver(RefHosts())).triggers
+    ours = [trigger for trigger in triggers if trigger.subscriber.origin.host == name + RefHosts.suffix]
+    if not ours:
         raise ConfigurationError(
             f"no Trigger in {', '.join(map(str, files))} has a subscriber whose ref names {name!r}: nothing would pass"
         )
-    return lambda event: any(matches(attributes, event) for attributes in filters)
-
-
-class _Refs(Mapping[str, "Url"]):
-    """Says of every ref where it is: at a host that carries its name. Nothing is ever sent there."""
-
-    def __getitem__(self, key: str) -> "Url":
-        from wayside.eventing.http.url import Url
-
-        return Url.parse(f"http://{key.rpartition('/')[2]}{_REF_HOST}/")
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(())
-
-    def __len__(self) -> int:
-        return 0
+    filters = [trigger.filter for trigger in ours]
+    return Selection(
+        passes=lambda event: any(one.passes(event) for one in filters),
+        ordered=any(trigger.ordered for trigger in ours),
+        in_flight=min((trigger.in_flight for trigger in ours if trigger.in_flight), default=None),
+    )

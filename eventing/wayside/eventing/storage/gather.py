@@ -47,14 +47,19 @@ class _Batch(Generic[C, R]):
 class Gatherer(Generic[C, R]):
     """`apply` takes the changes of one batch and returns for each a result, or an exception that its caller is to see.
 
-    Where `apply` itself raises, the whole batch is undone and fails.
+    Where `apply` itself raises, the whole batch is undone and fails. `committed` is told of each batch that is on disk,
+    in the order of the commits and in its loop, before its callers are.
     """
 
     def __init__(
-        self, database: Database, apply: Callable[[sqlite3.Connection, list[C]], Sequence[R | Exception]]
+        self,
+        database: Database,
+        apply: Callable[[sqlite3.Connection, list[C]], Sequence[R | Exception]],
+        committed: Callable[[Sequence[C], Sequence[R | Exception]], None] | None = None,
     ) -> None:
         self._database = database
         self._apply = apply
+        self._committed = committed
         self._lock = threading.Lock()
         self._open: _Batch[C, R] | None = None
 
@@ -79,6 +84,8 @@ class Gatherer(Generic[C, R]):
     def _settle(self, batch: _Batch[C, R], done: asyncio.Future[Sequence[R | Exception]]) -> None:
         exc = done.exception()
         if exc is None:
+            if self._committed is not None:
+                self._committed(batch.changes, done.result())
             batch.succeed(done.result())
         else:
             self._close(batch)  # it may have failed before it was run

@@ -9,7 +9,7 @@ import logging
 import os
 import sqlite3
 from collections import defaultdict
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,7 @@ from pathlib import Path
 from wayside.eventing.storage import journal_cursors, journal_damage, journal_retention, journal_tables
 from wayside.eventing.storage.database import Database, R, Work
 from wayside.eventing.storage.entry import Entry
-from wayside.eventing.storage.gather import Gatherer
+from wayside.eventing.storage.gather import C, Gatherer
 from wayside.eventing.storage.journal_cursors import CursorState, Start
 from wayside.eventing.storage.journal_errors import (
     JournalDamaged,
@@ -112,7 +112,7 @@ class Journal:
         """
         if not entries:
             raise ValueError("nothing to append")
-        return await self._translated(self._appends.write(entries))
+        return await self.translated(self._appends.write(entries))
 
     def _append(self, connection: sqlite3.Connection, groups: list[Sequence[Entry]]) -> list[range | JournalFull]:
         return journal_retention.append(connection, groups, self.retention)
@@ -167,7 +167,7 @@ class Journal:
         if key is None:
             key = (await self.look(lambda connection: journal_cursors.find(connection, cursor))).cursor
             self._keys[cursor] = key
-        await self._translated(self._acknowledgements.write(_Acknowledged(key, positions)))
+        await self.translated(self._acknowledgements.write(_Acknowledged(key, positions)))
 
     # retention
 
@@ -180,30 +180,43 @@ class Journal:
         while not swept.done:
             step = await self.write(lambda connection: journal_retention.sweep(connection, now_ns, self.retention))
             swept = Swept(swept.entries + step.entries, swept.overflowed + step.overflowed, step.done)
+        await self.give_back(swept.entries > 0)
+        return swept
+
+    async def give_back(self, shrink_log: bool) -> None:
+        """Give free room back to the disk, of the file and, where asked for, of its write-ahead log."""
         while await self._alone(journal_retention.give_back):
             pass
-        if swept.entries:
+        if shrink_log:
             await self._alone(journal_retention.checkpoint)
-        return swept
 
     # the caller's own transactions
 
     async def write(self, work: Work[R]) -> R:
         """Run a work in the next group's transaction, as `Database.write`."""
-        return await self._translated(self._database.write(work))
+        return await self.translated(self._database.write(work))
 
     async def look(self, work: Work[R]) -> R:
         """Run a read-only work, as `Database.read`."""
-        return await self._translated(self._database.read(work))
+        return await self.translated(self._database.read(work))
+
+    def gather(
+        self,
+        apply: Callable[[sqlite3.Connection, list[C]], Sequence[R | Exception]],
+        committed: Callable[[Sequence[C], Sequence[R | Exception]], None],
+    ) -> Gatherer[C, R]:
+        """Many small changes by callers of their own as few works, as `Gatherer`; what it raises is `translated`."""
+        return Gatherer(self._database, apply, committed)
 
     async def _alone(self, work: Work[R]) -> R:
-        return await self._translated(self._database.run_alone(work))
+        return await self.translated(self._database.run_alone(work))
 
     async def state(self) -> JournalState:
         """What the journal holds, and where its cursors are."""
         return await self.look(state_of)
 
-    async def _translated(self, asked: Awaitable[R]) -> R:
+    async def translated(self, asked: Awaitable[R]) -> R:
+        """Await a work. Raises `JournalUnavailable` or `JournalDamaged` in the place of SQLite's errors."""
         try:
             return await asked
         except sqlite3.Error as exc:

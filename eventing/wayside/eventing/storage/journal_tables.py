@@ -4,8 +4,9 @@ Invariant: `journal_log` and every cursor say how many entries, and how many byt
 transaction; the next position is larger than every position that was ever given.
 """
 
+import json
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -57,11 +58,15 @@ class LogState:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Entries in order, and `last`, the position to read on from. `damaged` are positions whose checksum fails."""
+    """Entries in order, and `last`, the position to read on from. `damaged` are positions whose checksum fails.
+
+    `cut_short`: there were more, which the bytes had no room for.
+    """
 
     entries: tuple[KeptEntry, ...]
     damaged: tuple[int, ...]
     last: int
+    cut_short: bool = False
 
 
 def state(connection: sqlite3.Connection) -> LogState:
@@ -112,12 +117,42 @@ def read_page(
     No more are held in memory than the page will hold. Those that are left out cost time, 2 s a million: go on with
     `after` rather than from the front. Raises `StructureDamaged` for entries that are out of order.
     """
-    rows = connection.execute(
-        f"SELECT {_READABLE} FROM journal_entry e WHERE position > ? AND NOT EXISTS"
-        " (SELECT 1 FROM journal_ahead a WHERE a.cursor = ? AND a.position = e.position) ORDER BY position LIMIT ?",
-        (after, cursor, limit_rows),
+    return read_where(
+        connection,
+        "NOT EXISTS (SELECT 1 FROM journal_ahead a WHERE a.cursor = :cursor AND a.position = e.position)",
+        {"after": after, "cursor": cursor, "rows": limit_rows},
+        limit_bytes,
     )
+
+
+def read_where(connection: sqlite3.Connection, condition: str, values: Mapping[str, object], limit_bytes: int) -> Page:
+    """Entries past `:after` for which an SQL condition on `journal_entry e` holds, `:rows` at most, as `read_page`.
+
+    `values` are those of `:after`, `:rows` and of what else the condition names.
+    """
+    rows = connection.execute(
+        f"SELECT {_READABLE} FROM journal_entry e WHERE position > :after AND {condition}"
+        " ORDER BY position LIMIT :rows",
+        values,
+    )
+    after = values["after"]
+    assert isinstance(after, int)
     return _take(rows, after, limit_bytes)
+
+
+def forget(connection: sqlite3.Connection, positions: Sequence[int]) -> None:
+    """Take entries out, wherever they lie in the log; the caller knows that no reader waits for them.
+
+    For callers that keep cursors of their own: the journal's are not looked at.
+    """
+    gone = connection.execute(
+        f"DELETE FROM journal_entry WHERE position IN (SELECT value FROM json_each(?)) RETURNING {SIZE}",
+        (json.dumps(positions),),
+    ).fetchall()
+    connection.execute(
+        "UPDATE journal_log SET entries = entries - ?, bytes = bytes - ?",
+        (len(gone), sum(size_bytes for (size_bytes,) in gone)),
+    )
 
 
 def _take(rows: Iterator[tuple[int, int, int, bytes, bytes]], last: int, limit_bytes: int) -> Page:
@@ -129,7 +164,7 @@ def _take(rows: Iterator[tuple[int, int, int, bytes, bytes]], last: int, limit_b
             raise StructureDamaged(f"the entry {position} lies behind {last}")
         taken_bytes += len(head) + len(data)
         if taken_bytes > limit_bytes and entries:
-            break
+            return Page(tuple(entries), tuple(damaged), last, cut_short=True)
         if check == checksum(position, time_ns, head, data):
             entries.append(KeptEntry(position, time_ns, head, data))
         else:

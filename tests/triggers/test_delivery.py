@@ -2,7 +2,7 @@ from email.utils import formatdate
 
 import pytest
 
-from wayside.eventing.broker.delivery import (
+from wayside.eventing.triggers.delivery import (
     LONGEST_BACKOFF_S,
     BackoffPolicy,
     DeliverySpec,
