@@ -7,6 +7,7 @@ Invariant: every name of a type or extension that Wayside reads or writes stands
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from wayside.eventing.clock import parse_time
 from wayside.eventing.errors import MalformedEvent
@@ -149,8 +150,10 @@ def ordering_key(event: CloudEvent) -> str:
 
     An event of no service goes by its source. Two services never share a key.
     """
-    asked = event.extensions.get(PARTITION_KEY)
-    if asked:
-        return asked
-    namespace, service = (event.extensions.get(name, "") for name in (NAMESPACE, INFERENCE_SERVICE))
-    return str(ServiceKey(namespace, service, "", "")).rstrip("/") or event.source
+    said = event.extensions.get
+    return said(PARTITION_KEY) or _service_key(said(NAMESPACE, ""), said(INFERENCE_SERVICE, "")) or event.source
+
+
+@lru_cache(maxsize=1024)
+def _service_key(namespace: str, service: str) -> str:
+    return str(ServiceKey(namespace, service, "", "")).rstrip("/")

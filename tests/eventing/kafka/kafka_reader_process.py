@@ -1,4 +1,7 @@
-"""A process that reads a topic and notes what it accepted: `kafka_reader_process.py SERVERS TOPIC GROUP FILE`."""
+"""A process that reads a topic and notes what it accepted: `kafka_reader_process.py SERVERS TOPIC GROUP FILE [NAME]`.
+
+With a NAME it is a static member of the group, which takes its partitions up again as soon as it is back.
+"""
 
 import asyncio
 import os
@@ -23,14 +26,16 @@ class FileSink(MemorySink):
         self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
 
     async def send(self, event: CloudEvent) -> None:
-        await asyncio.sleep(0.001 * (int(event.id) % 20))
+        await asyncio.sleep(0.002 * (1 + int(event.id) % 20))
         os.write(self._file, f"{event.id}\n".encode())
 
 
-async def main(servers: str, topic: str, group: str, path: str) -> int:
+async def main(servers: str, topic: str, group: str, path: str, instance: str = "") -> int:
     subscription = Subscription(KafkaAddress(servers, (topic,)), group, 30.0)
     # so that a member that was killed is soon taken for dead
     config = {"session.timeout.ms": "6000", "heartbeat.interval.ms": "500"}
+    if instance:
+        config["group.instance.id"] = instance
     limits = SourceLimits(events=64)
     source = KafkaSource(subscription, FileSink(path), config, CollectorRegistry(), limits=limits)
     return await run_until_signalled([source], source.wait_failed)

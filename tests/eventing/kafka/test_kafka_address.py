@@ -2,13 +2,11 @@
 
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 from wayside.eventing.errors import ConfigurationError
 from wayside.eventing.kafka.address import KafkaAddress, is_kafka_url, parse_address
-from wayside.eventing.kafka.config import load_config, parse_config
 from wayside.eventing.kafka.subscription import Subscription
 
 
@@ -71,46 +69,6 @@ def test_without_the_package_the_extra_is_named() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], check=True, timeout=60, capture_output=True, text=True)
     assert done.stdout.strip() == "MissingExtra Kafka needs the extra 'kafka': pip install 'wayside[kafka]'"
-
-
-def test_a_file_of_settings(tmp_path: Path) -> None:
-    file = tmp_path / "kafka.properties"
-    file.write_text("# SASL\n\nsecurity.protocol = SASL_SSL\n  sasl.password=a=b #c\n", encoding="utf-8-sig")
-    assert load_config(file) == {"security.protocol": "SASL_SSL", "sasl.password": "a=b #c"}
-    assert load_config(None) == {}
-
-
-@pytest.mark.parametrize(
-    ("line", "words"),
-    [
-        ("bootstrap.servers=secret", "kafka://host"),
-        ("metadata.broker.list=secret", "kafka://host"),
-        ("group.id=secret", "--group"),
-        ("enable.auto.commit=secret", "commits"),
-        ("acks=secret", "in-sync"),
-        ("delivery.timeout.ms=secret", "time-out"),
-        ("error_cb=secret", "callbacks"),
-        ("made_up_cb=secret", "callbacks"),
-        ("plugin.library.paths=secret", "foreign code"),
-        ("secret", "not key=value"),
-        ("=secret", "not key=value"),
-        ("sasl.password=", "no value"),
-        ("client.id=secret", "twice"),
-    ],
-)
-def test_a_bad_setting_is_named_by_file_and_line_without_its_value(line: str, words: str) -> None:
-    with pytest.raises(ConfigurationError, match=words) as raised:
-        parse_config(f"client.id=x\n{line}\n", "my.file")
-    assert str(raised.value).startswith("my.file, line 2: ")
-    assert "secret" not in str(raised.value)
-
-
-def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match="cannot read"):
-        load_config(tmp_path / "none")
-    (tmp_path / "binary").write_bytes(b"\xff\xfe=")
-    with pytest.raises(ConfigurationError, match="not UTF-8"):
-        load_config(tmp_path / "binary")
 
 
 @pytest.mark.parametrize("group", ["", "a b", "x" * 240, "ü"])

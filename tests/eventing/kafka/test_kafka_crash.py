@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -23,6 +24,7 @@ from wayside.eventing.sink import MemorySink, SinkUnavailable
 LAUNCHER = Path(__file__).parents[2] / "services" / "launcher.py"
 READER = Path(__file__).parent / "kafka_reader_process.py"
 COUNT = 4000
+KILLS = 5
 
 
 def contents(names: Any) -> dict[tuple[int, int], int]:
@@ -35,16 +37,25 @@ def contents(names: Any) -> dict[tuple[int, int], int]:
     return {(one.partition(), one.offset()): int(dict(one.headers())["ce_id"]) for one in found}
 
 
+def acceptances(file: Path) -> list[int]:
+    """The ids that were accepted, in their order, each as often as it was."""
+    return [int(line) for line in file.read_text().split("\n")[:-1]] if file.exists() else []
+
+
 def accepted(file: Path) -> set[int]:
-    return {int(line) for line in file.read_text().split("\n")[:-1]} if file.exists() else set()
+    return set(acceptances(file))
+
+
+def committed(names: Any, events: dict[tuple[int, int], int]) -> set[int]:
+    """The events that no member of the group will read again."""
+    positions = GroupReader(names.servers, {}).read(names.group, [names.topic])
+    return {events[at.partition, offset] for at in positions for offset in range(at.committed or 0)}
 
 
 def assert_only_accepted_is_committed(names: Any, events: dict[tuple[int, int], int], file: Path) -> int:
-    positions = GroupReader(names.servers, {}).read(names.group, [names.topic])  # first: what is accepted only grows
-    done = accepted(file)
-    for at in positions:
-        assert {events[at.partition, offset] for offset in range(at.committed or 0)} <= done
-    return sum(at.committed or 0 for at in positions)
+    done = committed(names, events)  # first: what is accepted only grows
+    assert done <= accepted(file)
+    return len(done)
 
 
 async def test_a_reader_that_is_killed_loses_nothing(
@@ -67,10 +78,45 @@ async def test_a_reader_that_is_killed_loses_nothing(
     reader.wait()
     assert assert_only_accepted_is_committed(names, events, file) < COUNT
     reader = start()
-    await wait_until(lambda: accepted(file) == set(range(COUNT)))
+    await wait_until(lambda: len(committed(names, events)) == COUNT)  # what came again too
     reader.send_signal(signal.SIGTERM)
     assert await asyncio.to_thread(reader.wait, 30) == 0
     assert assert_only_accepted_is_committed(names, events, file) == COUNT
+
+
+async def test_what_comes_again_was_in_flight_or_accepted_since_the_last_commit(
+    names: Any, make_event: Any, wait_until: Any, tmp_path: Path
+) -> None:
+    """Killed several times at random.
+
+    The bound of duplicates for each kill: what was accepted beyond the committed prefix, that is in the second since
+    the last commit, and behind an event that was still in flight. What was committed never comes again.
+    """
+    names.create(6)
+    topic, file, random = KafkaEventSink(names.address, {}, 10.0), tmp_path / "accepted", Random(7)
+    await topic.start()
+    await asyncio.gather(*(topic.send(make_event(n, service=f"s{n % 31}")) for n in range(COUNT)))
+    events = await asyncio.to_thread(contents, names)
+    allowed, lives = 0, []
+
+    for _ in range(KILLS):
+        reader = subprocess.Popen([sys.executable, READER, names.servers, names.topic, names.group, file, "one"])
+        enough = len(acceptances(file)) + random.randint(50, 1500)
+        await wait_until(lambda enough=enough: len(acceptances(file)) >= enough or len(accepted(file)) == COUNT)
+        reader.kill()
+        reader.wait()
+        safe = committed(names, events)
+        lives.append((len(acceptances(file)), safe))
+        allowed += len(accepted(file) - safe)
+    reader = subprocess.Popen([sys.executable, READER, names.servers, names.topic, names.group, file, "one"])
+    await wait_until(lambda: len(committed(names, events)) == COUNT)  # what came again too
+    reader.send_signal(signal.SIGTERM)
+    assert await asyncio.to_thread(reader.wait, 30) == 0
+    await topic.stop()
+    assert assert_only_accepted_is_committed(names, events, file) == COUNT
+    for until, safe in lives:
+        assert not safe & set(acceptances(file)[until:])
+    assert len(acceptances(file)) - COUNT <= allowed
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from wayside.eventing.errors import MalformedEvent
 from wayside.eventing.event import CloudEvent
 from wayside.eventing.kafka.binding import KafkaRecord, decode, encode
 from wayside.eventing.kafka.dead_letters import letter_headers
+from wayside.eventing.kafka.declarations import Declarations
 from wayside.eventing.kafka.delivery import Delivery
 from wayside.eventing.kafka.metrics import SourceMetrics
 from wayside.eventing.sink import EventRefused, MemorySink, SinkUnavailable
@@ -45,7 +46,8 @@ class Bench:
     def __init__(self, sink: MemorySink, letters: Letters | None = None, passes: bool = True) -> None:
         self.registry = CollectorRegistry()
         self.letters = letters or Letters()
-        self.delivery = Delivery(sink, self.letters, lambda event: passes, SourceMetrics(self.registry, ["events"]))
+        metrics = SourceMetrics(self.registry, ["events"])
+        self.delivery = Delivery(Declarations().read, lambda event: passes, sink, self.letters, metrics)
 
     async def deliver(self, record: KafkaRecord = RECORD, abandoned: bool = False) -> bool:
         async with asyncio.timeout(30):

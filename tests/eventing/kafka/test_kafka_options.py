@@ -17,7 +17,7 @@ from wayside.eventing.kafka.options import (
     open_source,
     parse_wait_s,
     pull_of,
-    trigger_filter,
+    select,
 )
 from wayside.eventing.kafka.subscription import Subscription
 from wayside.eventing.sink import MemorySink
@@ -67,6 +67,12 @@ def test_flags_that_do_not_fit(argv: list[str]) -> None:
         pull_of(parse(argv))
 
 
+def test_plain_records_are_declared_by_a_flag() -> None:
+    pull = pull_of(parse(["--source", "kafka://k/a,b", "--plain", "a=knative,b=request:v2:ns/digits"]))
+    assert pull is not None
+    assert set(pull.subscription.plain.by_topic) == {"a", "b"}
+
+
 @pytest.mark.parametrize(("text", "seconds"), [("60s", 60.0), ("1.5m", 90.0), ("1h", 3600.0), ("5", 5.0)])
 def test_times(text: str, seconds: float) -> None:
     assert parse_wait_s(text) == seconds
@@ -77,7 +83,7 @@ def event(kind: str) -> CloudEvent:
 
 
 def test_without_triggers_everything_passes() -> None:
-    assert trigger_filter([], "outlier")(event("anything"))
+    assert select([], "outlier").passes(event("anything"))
 
 
 @pytest.mark.parametrize(
@@ -85,10 +91,35 @@ def test_without_triggers_everything_passes() -> None:
     [("outlier", {REQUEST}), ("prometheus", {OUTLIER, DRIFT}), ("records", {REQUEST, OUTLIER, DRIFT})],
 )
 def test_the_embedded_brokers_triggers_filter(name: str, passing: set[str]) -> None:
-    passes = trigger_filter(sorted(MANIFESTS.glob("*.yaml")), name)
+    passes = select(sorted(MANIFESTS.glob("*.yaml")), name).passes
     assert {kind for kind in (REQUEST, OUTLIER, DRIFT) if passes(event(kind))} == passing
 
 
 def test_triggers_for_nobody_of_that_name_are_refused() -> None:
     with pytest.raises(ConfigurationError, match=r"no Trigger in .* names 'other'"):
-        trigger_filter(sorted(MANIFESTS.glob("*.yaml")), "other")
+        select(sorted(MANIFESTS.glob("*.yaml")), "other")
+
+
+@pytest.mark.parametrize(
+    ("annotations", "expected"),
+    [
+        ({}, (False, None)),
+        ({"first": "kafka.eventing.knative.dev/delivery.order: ordered"}, (True, None)),
+        ({"first": 'eventing.wayside.dev/in-flight: "8"', "second": 'eventing.wayside.dev/in-flight: "3"'}, (False, 3)),
+        ({"other": 'eventing.wayside.dev/in-flight: "1"'}, (False, None)),
+    ],
+)
+def test_what_triggers_ask_for_beside_their_filter(
+    tmp_path: Path, annotations: dict[str, str], expected: tuple[bool, int | None]
+) -> None:
+    file = tmp_path / "triggers.yaml"
+    file.write_text("apiVersion: eventing.knative.dev/v1\nkind: Broker\nmetadata: {name: default}\n")
+    with file.open("a") as triggers:
+        for name, subscriber in {"first": "outlier", "second": "outlier", "other": "drift"}.items():
+            triggers.write(
+                f"---\napiVersion: eventing.knative.dev/v1\nkind: Trigger\nmetadata:\n  name: {name}\n"
+                f"  annotations: {{{annotations.get(name, '')}}}\nspec:\n  broker: default\n"
+                f"  subscriber: {{ref: {{apiVersion: v1, kind: Service, name: {subscriber}}}}}\n"
+            )
+    selected = select([file], "outlier")
+    assert (selected.ordered, selected.in_flight) == expected

@@ -4,17 +4,17 @@ Source: CloudEvents 1.0.2, Kafka protocol binding, sections 3.1 to 3.3; the part
 Invariant: `decode(*encode(event)) == event` for every event, bytes of the data included; so in structured mode.
 """
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from wayside.eventing import json_format, versions
 from wayside.eventing.errors import MalformedEvent
 from wayside.eventing.event import CloudEvent, header_text
 from wayside.eventing.json_format import STRUCTURED
-from wayside.eventing.vocabulary import INFERENCE_SERVICE, NAMESPACE, PARTITION_KEY, ServiceKey
+from wayside.eventing.vocabulary import ordering_key
 
 KafkaHeaders = list[tuple[str, bytes]]
-ReceivedHeaders = Iterable[tuple[str, bytes | None]]
+ReceivedHeaders = Sequence[tuple[str, bytes | None]]
 PREFIX = "ce_"
 CONTENT_TYPE = "content-type"
 # what a message takes besides its value: headers, framing, objects
@@ -64,26 +64,32 @@ def decode(headers: ReceivedHeaders, value: bytes | None) -> CloudEvent:
 
     Raises `MalformedEvent` with a reason: no CloudEvent at all, a missing attribute, batch mode, bad JSON, bad UTF-8.
     """
-    given = [(name, text) for name, text in headers if text is not None]
-    content_type = next((text for name, text in given if name.lower() == CONTENT_TYPE), None)
-    kind = (content_type or b"").split(b";", 1)[0].strip().lower()
+    content_type = _content_type(headers)
+    if content_type is None:
+        return versions.event_of(_attributes(headers), value or b"")
+    kind = content_type.split(b";", 1)[0].strip().lower()
     if kind == STRUCTURED:
         return json_format.decode(value or b"")
     if json_format.holds_events(header_text(kind)):
         raise MalformedEvent(
             f"content type {header_text(kind)!r} is not supported: send binary mode or {header_text(STRUCTURED)}"
         )
-    attributes = _attributes(given)
-    if content_type is not None:
-        named = {"datacontenttype": header_text(content_type)}
-        attributes = named | attributes | named  # first and last: a `ce_` header does not stand against it
-    return versions.event_of(attributes, value or b"")
+    named = {"datacontenttype": header_text(content_type)}
+    # first and last: a `ce_` header does not stand against it
+    return versions.event_of(named | _attributes(headers) | named, value or b"")
 
 
-def _attributes(headers: Iterable[tuple[str, bytes]]) -> dict[str, str]:
+def _content_type(headers: ReceivedHeaders) -> bytes | None:
+    for name, value in headers:
+        if value is not None and name.lower() == CONTENT_TYPE:
+            return value
+    return None
+
+
+def _attributes(headers: ReceivedHeaders) -> dict[str, str]:
     attributes: dict[str, str] = {}
     for header, value in headers:
-        if header.startswith(PREFIX):
+        if value is not None and header.startswith(PREFIX):
             name = header[len(PREFIX) :]
             if name in attributes:
                 raise MalformedEvent(f"header '{header[:64]}' is given twice")
@@ -92,13 +98,5 @@ def _attributes(headers: Iterable[tuple[str, bytes]]) -> dict[str, str]:
 
 
 def message_key(event: CloudEvent) -> bytes:
-    """What keeps events together on one partition, in order: the `partitionkey` extension, or else the service.
-
-    An event of no service goes by its source. Two services never share a key.
-    """
-    asked = event.extensions.get(PARTITION_KEY)
-    if asked:
-        return asked.encode()
-    namespace, service = (event.extensions.get(name, "") for name in (NAMESPACE, INFERENCE_SERVICE))
-    key = str(ServiceKey(namespace, service, "", "")).rstrip("/")
-    return (key or event.source).encode()
+    """The key of an event's message: what keeps events together on one partition, in order."""
+    return ordering_key(event).encode()

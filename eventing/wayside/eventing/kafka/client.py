@@ -13,7 +13,6 @@ try:
     from confluent_kafka import (
         TIMESTAMP_NOT_AVAILABLE,
         Consumer,
-        ConsumerGroupTopicPartitions,
         IsolationLevel,
         KafkaError,
         KafkaException,
@@ -32,7 +31,6 @@ __all__ = [
     "ClientErrors",
     "ConfigResource",
     "Consumer",
-    "ConsumerGroupTopicPartitions",
     "IsolationLevel",
     "KafkaError",
     "KafkaException",

@@ -1,5 +1,7 @@
 """Reads a file of librdkafka's settings: one `key=value` a line, `#` begins a comment line.
 
+One file serves producers, consumers and admin clients; each takes what is its own and passes over the rest.
+
 Invariant: what the carrier's guarantees rest on cannot be set here; an error names file and line, and never a value.
 """
 
@@ -16,13 +18,14 @@ _READING = "the carrier reads what is committed, from the earliest"
 _CALLBACK = "callbacks are the carrier's own"
 _OWNED = {
     **dict.fromkeys(("bootstrap.servers", "metadata.broker.list"), _ADDRESS),
-    **dict.fromkeys(("group.id", "group.instance.id"), "use --group"),
+    "group.id": "use --group",
     **dict.fromkeys(("enable.auto.commit", "auto.commit.enable", "auto.commit.interval.ms"), _COMMITS),
     **dict.fromkeys(("enable.auto.offset.store", "offset.store.method", "offset.store.path"), _COMMITS),
     **dict.fromkeys(("acks", "request.required.acks", "enable.idempotence", "enable.gapless.guarantee"), _ACKS),
     **dict.fromkeys(("transactional.id", "max.in.flight", "max.in.flight.requests.per.connection"), _ACKS),
     **dict.fromkeys(("retries", "message.send.max.retries"), _ACKS),
     **dict.fromkeys(("message.timeout.ms", "delivery.timeout.ms", "request.timeout.ms"), _TIMEOUT),
+    "topic.metadata.propagation.max.ms": _TIMEOUT,
     **dict.fromkeys(("auto.offset.reset", "isolation.level", "enable.partition.eof"), _READING),
     **dict.fromkeys(("partition.assignment.strategy", "group.protocol", "group.remote.assignor"), _READING),
     **dict.fromkeys(("logger", "on_commit", "on_delivery", "opaque", "interceptors"), _CALLBACK),

@@ -39,6 +39,8 @@ _OWN = {
 _DEFAULTS = {
     "queued.max.messages.kbytes": "32768",
     "queued.min.messages": "10000",
+    # where those bounds were reached, librdkafka would not look for a second whether there is room again
+    "fetch.queue.backoff.ms": "10",
     "session.timeout.ms": "10000",
 }
 _AHEAD_OF_REVOKE_S = 5.0
@@ -146,6 +148,8 @@ class GroupConsumer:
             raise ConsumerFailed(error_of(exc)) from exc
 
     def _fetch(self, limit_events: int, limit_bytes: int, wait_s: float) -> list[KafkaRecord]:
+        # one by one, and not by `consume`: a partition may go and come back within one call of that, and nothing would
+        # tell what was taken of it before from what came after
         self._fetched = []
         while (message := self._consumer.poll(wait_s)) is not None:
             wait_s = 0.0

@@ -1,4 +1,4 @@
-"""What becomes of one message: decoded, filtered, sent until it is accepted, or kept as a dead letter.
+"""What becomes of one message: read, filtered, sent until it is accepted, or kept as a dead letter.
 
 Invariant: `deliver` returns True only where the event was accepted, filtered, or is durable as a dead letter.
 """
@@ -13,7 +13,7 @@ from typing import Protocol
 from wayside.eventing.backoff import Backoff
 from wayside.eventing.errors import MalformedEvent
 from wayside.eventing.event import CloudEvent
-from wayside.eventing.kafka.binding import KafkaRecord, decode
+from wayside.eventing.kafka.binding import KafkaRecord
 from wayside.eventing.kafka.metrics import SourceMetrics
 from wayside.eventing.outage import OutageNotice, is_told
 from wayside.eventing.sink import EventRefused, Sink, SinkUnavailable
@@ -33,11 +33,17 @@ class LetterBox(Protocol):
 
 
 class Delivery:
-    """Delivers messages to `sink`, each on its own; keeps no message."""
+    """Delivers messages to `sink`, each on its own; keeps no message. `read` raises `MalformedEvent`."""
 
     def __init__(
-        self, sink: Sink, letters: LetterBox, passes: Callable[[CloudEvent], bool], metrics: SourceMetrics
+        self,
+        read: Callable[[KafkaRecord], CloudEvent],
+        passes: Callable[[CloudEvent], bool],
+        sink: Sink,
+        letters: LetterBox,
+        metrics: SourceMetrics,
     ) -> None:
+        self._read = read
         self._sink = sink
         self._letters = letters
         self._passes = passes
@@ -49,11 +55,11 @@ class Delivery:
     async def deliver(self, record: KafkaRecord, abandoned: Callable[[], bool]) -> bool:
         """Settle one message, for as long as it takes. False where it was `abandoned`, or `end` came, before."""
         try:
-            event = decode(record.headers, record.value)
+            event = self._read(record)
         except MalformedEvent as exc:
             return await self._bury(record, _REFUSED, str(exc), abandoned)
         if not self._passes(event):
-            self._metrics.events.labels("filtered").inc()
+            self._metrics.filtered.inc()
             return True
         return await self._send(record, event, abandoned)
 
@@ -78,7 +84,7 @@ class Delivery:
                     return await self._bury(record, _FAULT, f"the sink failed: {type(exc).__name__}", abandoned)
                 asked_s = None
             else:
-                self._metrics.events.labels("delivered").inc()
+                self._metrics.delivered.inc()
                 self._outage.note_back("the sink takes events again")
                 return True
             if not await self._pause(_BACKOFF.delay_s(failures, asked_s), abandoned):
@@ -109,7 +115,7 @@ class Delivery:
         return True
 
     def _note_buried(self, record: KafkaRecord, reason: str) -> None:
-        self._metrics.events.labels("dead_lettered").inc()
+        self._metrics.dead_lettered.inc()
         self._buried += 1
         if is_told(self._buried):
             where = (record.topic, record.partition, record.offset)

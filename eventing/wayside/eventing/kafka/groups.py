@@ -1,6 +1,9 @@
 """Reads what a consumer group has committed, without joining it. Needs the extra `kafka` when it is called.
 
 Invariant: read from Kafka, the place where it is durable; reading moves nobody's position.
+
+A consumer of the group asks, one that never subscribes. The admin client's list_consumer_group_offsets will not do:
+where the coordinator moves, as while a broker restarts, librdkafka brings the process down in it (its issue 5040).
 """
 
 from collections.abc import Mapping, Sequence
@@ -28,15 +31,20 @@ class GroupPosition:
 
 
 class GroupReader:
-    """Reads groups of one cluster, from any thread. Its client connects at the first `read` and lives as long as it."""
+    """Reads groups of one cluster, from any thread, but one group from one thread at a time.
+
+    Its clients, one for each group and one for all, connect at the first `read` and live as long as it.
+    """
 
     def __init__(self, servers: str, config: Mapping[str, str]) -> None:
         """Raises `ConfigurationError` for bad settings, `MissingExtra` without Kafka's client."""
         from wayside.eventing.kafka.client import AdminClient, ClientErrors, make_client
 
         self._servers = servers
+        self._config = config
         self._errors = ClientErrors()
         self._admin = make_client(AdminClient, servers, config, {"error_cb": self._errors.note})
+        self._consumers: dict[str, Any] = {}
 
     def read(self, group: str, topics: Sequence[str]) -> Sequence[GroupPosition]:
         """Every partition of the topics that exist, in their order. Blocks for at most some seconds.
@@ -47,11 +55,19 @@ class GroupReader:
 
         try:
             partitions = _partitions(self._admin, topics)
-            return _positions(self._admin, group, partitions) if partitions else []
+            return _positions(self._admin, self._consumer(group), partitions) if partitions else []
         except (KafkaException, TimeoutError) as exc:
             self._admin.poll(0)
             reason = self._errors.reason or (error_of(exc) if isinstance(exc, KafkaException) else "no answer in time")
             raise SinkUnavailable(f"cannot read group {group} at {self._servers}: {reason}") from exc
+
+    def _consumer(self, group: str) -> Any:
+        from wayside.eventing.kafka.client import Consumer, make_client
+
+        if group not in self._consumers:
+            own = {"group.id": group, "enable.auto.commit": "false"}
+            self._consumers[group] = make_client(Consumer, self._servers, self._config, own)
+        return self._consumers[group]
 
 
 def _partitions(admin: Any, topics: Sequence[str]) -> list[Any]:
@@ -68,27 +84,29 @@ def _partitions(admin: Any, topics: Sequence[str]) -> list[Any]:
     return found
 
 
-def _positions(admin: Any, group: str, partitions: list[Any]) -> list[GroupPosition]:
-    from wayside.eventing.kafka.client import ConsumerGroupTopicPartitions, OffsetSpec
+def _positions(admin: Any, consumer: Any, partitions: list[Any]) -> list[GroupPosition]:
+    from wayside.eventing.kafka.client import OffsetSpec
 
-    asked = [ConsumerGroupTopicPartitions(group, partitions)]
-    committed = admin.list_consumer_group_offsets(asked, request_timeout=_TIMEOUT_S)[group]
+    committed = consumer.committed(partitions, timeout=_TIMEOUT_S)
     lows, ends = (
         admin.list_offsets(dict.fromkeys(partitions, spec), request_timeout=_TIMEOUT_S)
         for spec in (OffsetSpec.earliest(), OffsetSpec.latest())  # type: ignore[no-untyped-call]
     )
-    at = {(found.topic, found.partition): found.offset for found in _result(committed).topic_partitions}
     return [
         GroupPosition(
             *(one.topic, one.partition, _result(lows[one]).offset, _result(ends[one]).offset),
-            committed=_committed(at.get((one.topic, one.partition))),
+            committed=_committed(at),
         )
-        for one in partitions
+        for one, at in zip(partitions, committed, strict=True)
     ]
 
 
-def _committed(offset: int | None) -> int | None:
-    return None if offset is None or offset == _NONE_COMMITTED else offset
+def _committed(at: Any) -> int | None:
+    from wayside.eventing.kafka.client import KafkaException
+
+    if at.error is not None:
+        raise KafkaException(at.error)
+    return None if at.offset == _NONE_COMMITTED else int(at.offset)
 
 
 def _result(future: "Future[Any]") -> Any:

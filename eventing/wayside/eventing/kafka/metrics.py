@@ -7,14 +7,12 @@ from collections.abc import Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
-_OUTCOMES = ("delivered", "filtered", "dead_lettered")
-
 
 class SourceMetrics:
     """Counters and gauges of one source."""
 
     def __init__(self, registry: CollectorRegistry, topics: Sequence[str]) -> None:
-        self.events = Counter(
+        events = Counter(
             "wayside_source_events", "Events read and settled, by outcome.", ["outcome"], registry=registry
         )
         self.retries = Counter("wayside_source_retries", "Deliveries that are tried again.", registry=registry)
@@ -25,7 +23,9 @@ class SourceMetrics:
             ["topic"],
             registry=registry,
         )
-        for outcome in _OUTCOMES:
-            self.events.labels(outcome)
+        # looked up once: an outcome is counted for every event
+        self.delivered = events.labels("delivered")
+        self.filtered = events.labels("filtered")
+        self.dead_lettered = events.labels("dead_lettered")
         for topic in topics:
             self.lag.labels(topic)

@@ -47,7 +47,7 @@ class Declaration:
             raise ConfigurationError(f"plain records cannot be a {self.kind}: declare {', '.join(_TYPES)}")
 
     def extensions(self) -> dict[str, str]:
-        return {**self.service.extensions(), PAYLOAD_PROTOCOL: self.protocol}
+        return {**self.service.extensions(), PAYLOAD_PROTOCOL: self.protocol.value}
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,7 +64,6 @@ class ReportingProducer:
         given: list[Any] = list(headers)
         self._producer.produce(topic, value, key, headers=given, on_delivery=partial(self._note, report))
         self._waiting.add(report)
-        report.add_done_callback(self._waiting.discard)
         return report
 
     def _note(self, report: Report, error: KafkaError | None, message: Message) -> None:
@@ -76,7 +75,13 @@ class ReportingProducer:
             self._producer.poll(_POLL_S)
             if self._reported:
                 reported, self._reported = self._reported, []
-                self._loop.call_soon_threadsafe(_settle, reported)
+                self._loop.call_soon_threadsafe(self._settle, reported)
+
+    def _settle(self, reported: list[tuple[Report, KafkaError | None]]) -> None:
+        for report, error in reported:
+            self._waiting.discard(report)
+            if not report.done():
+                report.set_result(error)
 
     async def close(self, flush_s: float) -> None:
         """Give what somebody still waits for `flush_s` seconds to arrive, then fail the rest. May be called twice."""
@@ -87,12 +92,6 @@ class ReportingProducer:
         await asyncio.to_thread(self._thread.join, _CLOSE_S)
         if self._thread.is_alive():
             log.warning("Kafka's producer did not end in time")
-
-
-def _settle(reported: list[tuple[Report, KafkaError | None]]) -> None:
-    for report, error in reported:
-        if not report.done():
-            report.set_result(error)
 
 
 def is_fatal(error: KafkaError) -> bool:

@@ -1,7 +1,8 @@
 """Pulls events from topics as a member of a consumer group and pushes them into a sink. Needs the extra `kafka`.
 
 Order: the events of one partition are handed to the sink in their order, many at once: the next does not wait for the
-last to be accepted, and one that is tried again is overtaken.
+last to be accepted, and one that is tried again is overtaken. Where it is `ordered`, an event waits for the last one of
+its key, and none is overtaken by one of its own.
 
 Invariant: an offset is committed only when every event before it was accepted by the sink, passed over by the filter,
 or is a durable dead letter. Whatever ends the process or the membership, all others are read again.
@@ -9,14 +10,13 @@ or is a durable dead letter. Whatever ends the process or the membership, all ot
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from prometheus_client import CollectorRegistry
 
 from wayside.eventing.errors import WaysideError
 from wayside.eventing.event import CloudEvent
-from wayside.eventing.http.admin import Check
 from wayside.eventing.kafka.binding import KafkaRecord
 from wayside.eventing.kafka.cluster import ensure_topics, wait_for_kafka
 from wayside.eventing.kafka.consumer import ConsumerFailed, GroupConsumer
@@ -28,7 +28,11 @@ from wayside.eventing.kafka.metrics import SourceMetrics
 from wayside.eventing.kafka.offsets import PartitionId
 from wayside.eventing.kafka.sink import TopicWriter
 from wayside.eventing.kafka.subscription import Subscription
+from wayside.eventing.kafka.workers import Workers
 from wayside.eventing.sink import Sink
+
+if TYPE_CHECKING:
+    from wayside.eventing.http.admin import Check
 
 log = logging.getLogger("wayside.kafka")
 _POLL_S = 0.1
@@ -37,6 +41,11 @@ _COMMIT_EVERY_S = 1.0
 _LETTER_TIMEOUT_S = 10.0
 _DRAIN_S = 10.0
 _COMMIT_WAIT_S = 3.0
+
+
+def _key(taken: tuple[Held, KafkaRecord]) -> Hashable:
+    _, record = taken
+    return record.topic, record.partition, record.key
 
 
 class SourceFailed(WaysideError):
@@ -58,6 +67,7 @@ class KafkaSource:
         registry: CollectorRegistry,
         passes: Callable[[CloudEvent], bool] = lambda event: True,
         limits: SourceLimits | None = None,
+        ordered: bool = False,
     ) -> None:
         self._subscription = subscription
         self._config = config
@@ -66,19 +76,18 @@ class KafkaSource:
         self._metrics.in_flight.set_function(lambda: self._holding.events)
         writer = TopicWriter(subscription.address.servers, subscription.dead_letters, config, _LETTER_TIMEOUT_S)
         self._letters = DeadLetters(writer, subscription.group)
-        self._delivery = Delivery(sink, self._letters, passes, self._metrics)
+        self._delivery = Delivery(subscription.plain.read, passes, sink, self._letters, self._metrics)
         self._consumer = GroupConsumer(subscription, config, self)
         self._lag = LagMeter(subscription, config, self._holding, self._metrics)
         self._pulling: asyncio.Task[None] | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._workers = Workers(self._settle, _key if ordered else None)
         self._paused: set[PartitionId] = set()
         self._fresh: set[PartitionId] = set()
         self._joined = self._stopping = False
-        self._broken: BaseException | None = None
         self._commit_at_s = 0.0
 
     @property
-    def checks(self) -> Mapping[str, Check]:
+    def checks(self) -> Mapping[str, "Check"]:
         """Readiness: it has joined the group, and goes on."""
         return {"source": lambda: self._joined and self._pulling is not None and not self._pulling.done()}
 
@@ -132,29 +141,25 @@ class KafkaSource:
         await self._letters.stop()
 
     async def _drain(self) -> None:
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=_DRAIN_S)
+        await self._workers.wait_idle(_DRAIN_S)
         try:
             await self._consumer.commit(self._holding.to_commit(), _COMMIT_WAIT_S)
         except ConsumerFailed as exc:
             log.warning("the last events will come again: %s", exc)
         self._holding.let_go(list(self._holding))
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._workers.stop()
 
     async def _pull(self) -> None:
         loop = asyncio.get_running_loop()
         limits = self._holding.limits
         while not self._stopping:
-            if self._broken is not None:
-                raise self._broken
+            if self._workers.failure is not None:
+                raise self._workers.failure
             # a little patience spares what is fetched ahead, which a pause would throw away
             await self._holding.wait_room(_HANGING_S)
             await self._steer()
             room = max(1, limits.events - self._holding.events), max(1, limits.bytes - self._holding.bytes)
-            for record in await self._consumer.fetch(*room, _POLL_S):
-                self._take(record)
+            self._take(await self._consumer.fetch(*room, _POLL_S))
             if loop.time() >= self._commit_at_s:
                 self._commit_at_s = loop.time() + _COMMIT_EVERY_S
                 await self._consumer.commit_soon(self._holding.to_commit())
@@ -171,22 +176,17 @@ class KafkaSource:
         await self._consumer.resume(resume)
         self._paused = (self._paused | pause) - resume
 
-    def _take(self, record: KafkaRecord) -> None:
-        held = self._holding.begin(record)
-        if held is not None:
-            task = asyncio.create_task(self._settle(held, record))
-            self._tasks.add(task)
-            task.add_done_callback(self._note_end)
+    def _take(self, records: Iterable[KafkaRecord]) -> None:
+        begun = ((self._holding.begin(record), record) for record in records)
+        self._workers.put([(held, record) for held, record in begun if held is not None])
 
-    def _note_end(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and self._broken is None:
-            self._broken = task.exception()
-
-    async def _settle(self, held: Held, record: KafkaRecord) -> None:
+    async def _settle(self, taken: tuple[Held, KafkaRecord]) -> None:
+        held, record = taken
         finished = False
         try:
-            finished = await self._delivery.deliver(record, lambda: held.let_go)
+            # what waited for its turn while its partition went away, or the source was stopped, is read again
+            if not held.let_go and not self._stopping:
+                finished = await self._delivery.deliver(record, lambda: held.let_go)
         finally:
             self._holding.end(held, record, finished)
 
