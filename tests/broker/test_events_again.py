@@ -49,7 +49,7 @@ class Shelf:
     def waiting(self, trigger: TriggerName) -> list[tuple[int, bool]]:
         """Positions of the deliveries that wait, and whether they are to be made again."""
         tag = kept.tag(trigger)
-        cursor = tables.places(self.connection)[tag].cursor
+        cursor = tables.place(self.connection, tag).cursor
         first = tables.read_page(self.connection, tag, cursor, 10_000, 1 << 30).waiting
         repeated = tables.read_again(self.connection, tag, -1, 10_000)
         return [*((one.kept.position, False) for one in first), *((position, True) for position in repeated)]
@@ -256,9 +256,9 @@ async def test_what_is_asked_for_while_the_lane_reads_is_taken_up(tmp_path: Path
     await store.register([T], [BROKER])
     await store.add(Arrival(BROKER, CloudEvent("1", "/s", "t"), 255, [], (T,)))
     await store.keep_dead_letter(Delivery(kept.tag(T), 1), FAILURE, 1)
-    place = tables.Place(cursor=1, last=1, waiting=1)
-    backlog = Backlog(store, kept.tag(T), place)
+    backlog = Backlog(store, kept.tag(T))
     assert await backlog.next_turns() == []  # the page of what comes first
+    backlog.look_again()
     reading = asyncio.create_task(backlog.next_turns())
     await asyncio.sleep(0)
     reader.submit(lambda: None).result()  # the read before it is over, and the lane does not know yet

@@ -45,16 +45,20 @@ class _Due:
 
 
 class Backlog:
-    """What one Trigger's lane has before it, from a place on. With very many put off, no new ones are handed out."""
+    """What one Trigger's lane has before it. With very many put off, no new ones are handed out.
 
-    def __init__(self, store: BrokerStore, tag: bytes, place: Place) -> None:
+    Where the Trigger is, the store is asked at the first `next_turns`, so that a lane can be fed before it delivers.
+    """
+
+    def __init__(self, store: BrokerStore, tag: bytes) -> None:
         self._store = store
         self._tag = tag
         self._changed = asyncio.Event()
-        self._scanned = place.cursor if place.waiting else place.last  # what waits at or before it was handed out
-        self._newest = place.last
-        self._behind = True  # what is kept until the store feeds this lane is read from there
-        self._again = place.waiting > 0
+        self._is_placed = False
+        self._cursor = self._scanned = -1  # on disk; what waits at or before the second was handed out
+        self._newest = -1
+        self._behind = True  # what was kept before this lane was fed is read from the store
+        self._again = False
         self._again_after = -1
         self._asked_again = 0
         self._fresh: deque[Kept] = deque()
@@ -63,7 +67,6 @@ class Backlog:
         self._is_agains_turn = False
         self._open = _OpenPositions()
         self._open_again: set[int] = set()
-        self._cursor = place.cursor
 
     def feed(self, kept: Kept) -> None:
         """An event was just kept that the Trigger matched; to be told in the order of the positions."""
@@ -94,12 +97,30 @@ class Backlog:
         heapq.heappush(self._due, _Due(at_s, turn.waiting.kept.position, turn.waiting.again, attempts))
         self._changed.set()
 
+    def release(self, delivery: Delivery) -> None:
+        """This delivery, which was handed out and held back, may be made now: the store is asked for it anew."""
+        heapq.heappush(self._due, _Due(0.0, delivery.position, delivery.again, 0))
+        self._changed.set()
+
     def finish(self, delivery: Delivery) -> None:
         """This delivery is settled, on disk."""
         if delivery.again:
             self._open_again.discard(delivery.position)
-            return
-        self._open.finish(delivery.position)
+        else:
+            self._open.finish(delivery.position)
+            self._move_cursor()
+
+    def rest(self) -> None:
+        """Bring the cursor of a Trigger that matches rarely to where it is; to be called now and then.
+
+        Else it stays behind what the Trigger did not match, and whoever looks past it looks far.
+        """
+        if self._is_placed:
+            if not self._fresh and not self._behind:
+                self._scanned = max(self._scanned, self._store.fed)
+            self._move_cursor()
+
+    def _move_cursor(self) -> None:
         oldest = self._open.oldest
         cursor = self._scanned if oldest is None else oldest - 1
         if cursor > self._cursor:
@@ -112,6 +133,8 @@ class Backlog:
         Raises `SinkUnavailable` where the store cannot be read.
         """
         self._changed.clear()
+        if not self._is_placed:
+            self._begin_at(await self._store.place(self._tag))
         due = self._take_due()
         if due:
             return await self._load(due)
@@ -119,6 +142,13 @@ class Backlog:
             return await self._next_new()
         await self._wait_for_change()
         return []
+
+    def _begin_at(self, place: Place) -> None:
+        self._cursor = place.cursor
+        self._scanned = place.cursor if place.waiting else place.last
+        self._newest = max(self._newest, place.last)
+        self._again = place.waiting > 0
+        self._is_placed = True
 
     async def _next_new(self) -> list[Turn]:
         """New ones and those to be made again by turns, so that neither kind waits for the other's end."""

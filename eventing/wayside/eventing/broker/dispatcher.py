@@ -6,17 +6,16 @@ changed, added or taken away disturbs no other.
 
 import asyncio
 import logging
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
-from wayside.eventing.broker.backlog import Backlog
-from wayside.eventing.broker.kept import Kept, tag
+from wayside.eventing.broker.kept import Kept
 from wayside.eventing.broker.lane import Lane, Surroundings
-from wayside.eventing.broker.tables import Place
 from wayside.eventing.triggers.manifests import Manifests, Trigger
 from wayside.eventing.triggers.names import TriggerName
 
 log = logging.getLogger("wayside.broker")
 _GRACE_S = 5.0
+_REST_S = 1.0
 
 
 class Dispatcher:
@@ -24,15 +23,16 @@ class Dispatcher:
 
     def __init__(self, around: Surroundings) -> None:
         self._around = around
-        self._started = False
+        self._resting: asyncio.Task[None] | None = None
         self._lanes: dict[TriggerName, Lane] = {}
         self._tasks: dict[TriggerName, asyncio.Task[None]] = {}
         self._closing: dict[TriggerName, asyncio.Task[None]] = {}
+        self._running: set[asyncio.Task[None]] = set()
 
     @property
     def running(self) -> bool:
         """Whether every lane runs."""
-        return self._started and not any(task.done() for task in self._tasks.values())
+        return self._resting is not None and not any(task.done() for task in self._tasks.values())
 
     @property
     def lanes(self) -> Mapping[TriggerName, Lane]:
@@ -49,37 +49,41 @@ class Dispatcher:
     async def apply(self, manifests: Manifests) -> None:
         """From now on deliver for these Triggers; the store must have been started. Raises `SinkUnavailable`.
 
-        What waits for one of them comes first. One that goes begins no delivery more, and those in flight end.
+        What waits for one of them comes first. One that goes begins no delivery more, and those in flight end; where
+        it changes so that it needs another lane, that begins once they have.
         """
-        names = [trigger.name for trigger in manifests.triggers]
+        wanted = {trigger.name: trigger for trigger in manifests.triggers}
+        await self._around.store.register(wanted.keys(), manifests.brokers)
         for name, lane in list(self._lanes.items()):
-            if name not in names or not any(_fits(lane, trigger) for trigger in manifests.triggers):
+            if name not in wanted or not _fits(lane, wanted[name]):
                 self._close(name)
-        await self._wait_closed(names)
-        places = await self._around.store.register(names, manifests.brokers)
-        for trigger in manifests.triggers:
-            if trigger.name in self._lanes:
-                self._lanes[trigger.name].trigger = trigger
+        for name, trigger in wanted.items():
+            if name in self._lanes:
+                self._lanes[name].trigger = trigger
             else:
-                self._open(trigger, places[tag(trigger.name)])
-        self._started = True
+                self._open(trigger)
+        if self._resting is None:
+            self._resting = asyncio.create_task(self._rest())
 
-    def _open(self, trigger: Trigger, place: Place) -> None:
-        backlog = Backlog(self._around.store, tag(trigger.name), place)
-        lane = self._lanes[trigger.name] = Lane(trigger, self._around, backlog)
-        task = self._tasks[trigger.name] = asyncio.create_task(lane.run(), name=f"lane {trigger.name}")
+    def _open(self, trigger: Trigger) -> None:
+        lane = self._lanes[trigger.name] = Lane(trigger, self._around)
+        task = asyncio.create_task(_run(lane, self._closing.pop(trigger.name, None)), name=f"lane {trigger.name}")
         task.add_done_callback(_log_failure)
+        task.add_done_callback(self._running.discard)
+        self._tasks[trigger.name] = task
+        self._running.add(task)
 
     def _close(self, name: TriggerName) -> None:
+        """It ends on its own; a successor of the same name waits for it."""
         self._lanes.pop(name).close()
+        self._closing = {other: task for other, task in self._closing.items() if not task.done()}
         self._closing[name] = self._tasks.pop(name)
 
-    async def _wait_closed(self, names: Collection[TriggerName]) -> None:
-        """Before a Trigger is delivered anew: else what is in flight would be delivered beside itself."""
-        tasks = [task for name, task in self._closing.items() if name in names]
-        if tasks:
-            await asyncio.wait(tasks)
-        self._closing = {name: task for name, task in self._closing.items() if not task.done()}
+    async def _rest(self) -> None:
+        while True:
+            await asyncio.sleep(_REST_S)
+            for lane in self._lanes.values():
+                lane.rest()
 
     def look_again(self, names: Iterable[TriggerName]) -> None:
         """The store has deliveries of these Triggers that are to be made once more."""
@@ -89,15 +93,22 @@ class Dispatcher:
 
     async def stop(self) -> None:
         """Begin no delivery more; let those in flight end within five seconds. May be called twice."""
-        self._started = False
+        resting, self._resting = self._resting, None
         for name in list(self._lanes):
             self._close(name)
-        tasks = list(self._closing.values())
+        tasks = list(self._running)
         if tasks:
             await asyncio.wait(tasks, timeout=_GRACE_S)
-        for task in tasks:
+        for task in [*tasks, *([resting] if resting else [])]:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _run(lane: Lane, predecessor: asyncio.Task[None] | None) -> None:
+    """After the lane that the same Trigger had: what that has in flight would else be delivered beside itself."""
+    if predecessor is not None:
+        await asyncio.wait([predecessor])
+    await lane.run()
 
 
 def _fits(lane: Lane, trigger: Trigger) -> bool:

@@ -10,6 +10,7 @@ import logging
 from dataclasses import dataclass
 
 from wayside.eventing.broker.backlog import Backlog, Turn
+from wayside.eventing.broker.changes import Delivery
 from wayside.eventing.broker.kept import Kept, tag
 from wayside.eventing.broker.ordering import KeyOrder
 from wayside.eventing.broker.routing import Arrival, Router, TtlSpent
@@ -66,15 +67,15 @@ class Lane:
     where the Trigger is `ordered`, it holds up those of its key.
     """
 
-    def __init__(self, trigger: Trigger, around: Surroundings, backlog: Backlog) -> None:
+    def __init__(self, trigger: Trigger, around: Surroundings) -> None:
         self.trigger = trigger
         self.retries = 0
         self._around = around
         self._tag = tag(trigger.name)
         self._limit = trigger.in_flight or around.in_flight
         self._slots = asyncio.Semaphore(self._limit)
-        self._order = KeyOrder() if trigger.ordered else None
-        self._backlog = backlog
+        self._order = KeyOrder(self._tag) if trigger.ordered else None
+        self._backlog = Backlog(around.store, self._tag)
         self._flying = 0
         self._closing = False
 
@@ -90,6 +91,10 @@ class Lane:
     def look_again(self) -> None:
         """The store has deliveries that are to be made once more."""
         self._backlog.look_again()
+
+    def rest(self) -> None:
+        """To be called now and then, so that a Trigger that matches rarely does not stay behind."""
+        self._backlog.rest()
 
     def close(self) -> None:
         """Begin no further delivery; `run` returns once those in flight have ended."""
@@ -149,7 +154,11 @@ class Lane:
             return None
         if self._order.full:
             self._backlog.wake()
-        return self._order.settle(turn)
+        following = self._order.settle(turn)
+        if isinstance(following, Delivery):
+            self._backlog.release(following)
+            return None
+        return following
 
     async def _deliver(self, turn: Turn, attempt: int) -> _Again | None:
         """One attempt, at the subscriber or at the dead-letter sink; None where the delivery is settled."""

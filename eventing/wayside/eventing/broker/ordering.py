@@ -7,16 +7,22 @@ Invariant: deliveries of one key begin in the order in which they were admitted,
 from collections import deque
 
 from wayside.eventing.broker.backlog import Turn
+from wayside.eventing.broker.changes import Delivery
 from wayside.eventing.vocabulary import ordering_key
 
-_HELD_LIMIT = 1024
+_HELD_TURNS = 1024
+_HELD_LIMIT = 65_536
 
 
 class KeyOrder:
-    """Holds back what must wait for another of its key. Bounded by whoever asks `full` before admitting more."""
+    """Holds back what must wait for another of its key: the first of them whole, the others by their positions.
 
-    def __init__(self) -> None:
-        self._held: dict[str, deque[Turn]] = {}
+    Bounded by whoever asks `full` before admitting more.
+    """
+
+    def __init__(self, tag: bytes) -> None:
+        self._tag = tag
+        self._held: dict[str, deque[Turn | Delivery]] = {}
         self._count = 0
 
     @property
@@ -31,12 +37,15 @@ class KeyOrder:
         if before is None:
             self._held[key] = deque()
             return True
-        before.append(turn)
+        before.append(turn if self._count < _HELD_TURNS else turn.delivery(self._tag))
         self._count += 1
         return False
 
-    def settle(self, turn: Turn) -> Turn | None:
-        """A delivery that was admitted is settled: the next of its key, which may begin now."""
+    def settle(self, turn: Turn) -> Turn | Delivery | None:
+        """A delivery that was admitted is settled: the next of its key, which may begin now.
+
+        A `Delivery` is still to be read from the store, and counts as admitted.
+        """
         key = ordering_key(turn.waiting.kept.event)
         held = self._held[key]
         if not held:

@@ -6,7 +6,8 @@ committed state, before and after a kill -9.
 
 import logging
 import sqlite3
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -39,6 +40,7 @@ class BrokerStore:
     def __init__(self, path: Path, limit_bytes: int, clock: Clock) -> None:
         self.limit_bytes = limit_bytes
         self.feed: Feed = _nobody
+        self.fed = 0  # the last position that `feed` was told of
         self._journal = Journal(path, schema=tables.SCHEMA)
         self._clock = clock
         self._gatherer = self._journal.gather(self._apply, self._tell)
@@ -64,8 +66,9 @@ class BrokerStore:
                 f"{former} is the store of an earlier version, which this one cannot read:"
                 " let that version deliver what waits in it, then move the file away"
             )
-        await self._journal.start()
-        if await self._journal.write(tables.recount):
+        opening = await self._journal.start()
+        if not opening.is_whole:
+            await self._journal.write(tables.recount)
             log.warning("after damage to the store, what Triggers matched was counted anew")
         self._view = open_connection(self._journal.path)
         self._bytes = await self._journal.look(tables.bytes_kept)
@@ -73,21 +76,24 @@ class BrokerStore:
     async def stop(self) -> None:
         """Finish what was asked, then close. May be called twice."""
         if self._view is not None:
+            await self._keep_cursors()
             self._view.close()
             self._view = None
         await self._journal.stop()
 
-    async def register(self, names: Collection[TriggerName], brokers: Collection[BrokerName]) -> Mapping[bytes, Place]:
-        """Make known which Triggers and brokers there are; what waits for others is kept for when they are back.
+    async def register(self, names: Collection[TriggerName], brokers: Collection[BrokerName]) -> None:
+        """Make known which Triggers and brokers there are; what waits for others is kept for when they are back."""
+        await self._write(lambda connection: tables.register(connection, names, brokers))
 
-        Returns where each Trigger is that the store ever knew, by tag.
-        """
+    async def _keep_cursors(self) -> None:
+        """Those that no change took along, so that the next start looks no further than it must."""
+        moved, self._cursors = self._cursors, {}
+        with suppress(SinkUnavailable):
+            await self._write(lambda connection: changes.apply(connection, [], moved))
 
-        def work(connection: sqlite3.Connection) -> Mapping[bytes, Place]:
-            tables.register(connection, names, brokers)
-            return tables.places(connection)
-
-        return await self._write(work)
+    async def place(self, tag: bytes) -> Place:
+        """Where a Trigger is that was registered."""
+        return await self.look(lambda connection: tables.place(connection, tag))
 
     # events
 
@@ -117,6 +123,7 @@ class BrokerStore:
         for change, outcome in zip(made, outcomes, strict=True):
             if change.new is not None and isinstance(outcome, Outcome) and outcome.position:
                 self.feed(change.new.kept_at(outcome.position), change.new.arrival.matched)
+                self.fed = outcome.position
 
     async def _translated(self, asked: Awaitable[R]) -> R:
         try:

@@ -7,7 +7,7 @@ Whatever takes an entry out of the journal takes along what these tables say of 
 
 import json
 import sqlite3
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -122,12 +122,13 @@ def register(connection: sqlite3.Connection, names: Collection[TriggerName], bro
     )
 
 
-def places(connection: sqlite3.Connection) -> Mapping[bytes, Place]:
-    """Where each Trigger is that the store ever knew, by tag."""
-    rows = connection.execute(
-        "SELECT tag, cursor, next - 1, matched - delivered - dead_lettered FROM broker_trigger, journal_log"
-    )
-    return {tag: Place(*place) for tag, *place in rows}
+def place(connection: sqlite3.Connection, tag: bytes) -> Place:
+    """Where a Trigger is that was registered."""
+    found = connection.execute(
+        "SELECT cursor, next - 1, matched - delivered - dead_lettered FROM broker_trigger, journal_log WHERE tag = ?",
+        (tag,),
+    ).fetchone()
+    return Place(*found)
 
 
 def recount(connection: sqlite3.Connection) -> int:
