@@ -2,14 +2,19 @@
 
 import asyncio
 import json
+import os
+import sqlite3
 from collections.abc import Awaitable, Callable
+from contextlib import closing
 from typing import Any
 
 import pytest
 
+from wayside.eventing.errors import WaysideError
 from wayside.eventing.event import CloudEvent
 from wayside.eventing.http.client import Unreachable
 from wayside.eventing.http.message import Request, Response
+from wayside.eventing.http.url import Url
 from wayside.eventing.http_binding import STRUCTURED, encode_binary, encode_structured
 
 Until = Callable[..., Awaitable[None]]
@@ -284,7 +289,7 @@ async def test_a_full_store_still_takes_the_replies_that_empty_it(workshop: Any,
 
     async def reply(received: CloudEvent) -> Response:
         await released.wait()
-        return Response(200, *encode_binary(event(f"reply to {received.id}", "reply", data=received.data)))
+        return Response(200, *encode_binary(event(f"reply to {received.id}", "reply")))
 
     subscriber.answer = reply
     broker = await workshop.broker(new_trigger("t", {"type": "t"}), {"t": subscriber.url}, store_limit_bytes=10_000)
@@ -336,3 +341,39 @@ async def test_health_and_readiness(plain: Any) -> None:
     assert names <= set(view["triggers"][0])
     await broker.service.stop()
     await broker.service.stop()
+
+
+async def test_a_damaged_store_is_not_ready_and_ends_the_broker_so_that_a_start_salvages(
+    workshop: Any, new_trigger: NewTrigger
+) -> None:
+    subscriber = await workshop.subscriber()
+    broker = await workshop.broker(new_trigger("t"), {"t": subscriber.url})
+    for number in range(40):
+        await broker.post(event(str(number), data=os.urandom(3000)))
+    await broker.wait_settled()
+    path = workshop.folder / "data" / "journal.db"
+    with closing(sqlite3.connect(path)) as other:
+        other.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    size = path.stat().st_size
+    with path.open("r+b") as file:
+        file.seek(8192)
+        file.write(os.urandom(size - 8192))
+    answers = {await broker.post(event(f"z{number}")) for number in range(10)}
+    assert answers == {503}
+    with pytest.raises(WaysideError, match="is damaged: start again"):
+        await asyncio.wait_for(broker.service.wait_failed(), 5)
+    url = Url.parse(f"http://127.0.0.1:{broker.service.admin_port}/readyz")
+    assert (await workshop.client.send(b"GET", url, [], timeout_s=5)).body == b"not ready: store\n"
+
+
+async def test_attributes_are_bounded_in_structured_mode_too(workshop: Any, new_trigger: NewTrigger) -> None:
+    """As headers are: else an event would come in that no subscriber can be sent."""
+    subscriber = await workshop.subscriber()
+    broker = await workshop.broker(new_trigger("t"), {"t": subscriber.url})
+    headers, body = encode_structured(event("1", data=bytes(100_000)))
+    assert (await broker.request(headers=headers, body=body)).status == 202
+    headers, body = encode_structured(CloudEvent("2", "/s", "t", b"", subject="x" * 70_000))
+    refused = await broker.request(headers=headers, body=body)
+    assert (refused.status, refused.body) == (400, b"the attributes are over 65536 bytes\n")
+    await broker.wait_settled()
+    assert subscriber.ids == ["1"]

@@ -172,11 +172,11 @@ def test_what_waits_once_more_is_not_forgotten(shelf: Shelf) -> None:
     first, second = shelf.add(T), shelf.add(T)
     shelf.settle_all()
     assert shelf.replay(Range(Span(0, 2))).replayed == 1
-    tables.prune(shelf.connection, 0, 1 << 60, 100)
+    tables.prune(shelf.connection, 0, tables.Ages(1 << 60, 1 << 60), 100)
     assert shelf.waiting(T) == [(first, True)]
     assert again.replay(shelf.connection, T, [second]).replayed == 0  # it is gone
     shelf.settle_all()
-    tables.prune(shelf.connection, 0, 1 << 60, 100)
+    tables.prune(shelf.connection, 0, tables.Ages(1 << 60, 1 << 60), 100)
     assert journal_tables.state(shelf.connection).entries == 0
     assert tables.recount(shelf.connection) == 0
 
@@ -185,7 +185,7 @@ def test_what_waits_once_more_is_not_forgotten(shelf: Shelf) -> None:
 @pytest.mark.parametrize("limit_rows", [1, 3, 100])
 def test_a_scan_meets_each_event_once_in_order(shelf: Shelf, limit_rows: int, newest_first: bool) -> None:
     positions = [shelf.add(T) for _ in range(7)]
-    tables.prune(shelf.connection, 0, 0, 100)
+    tables.prune(shelf.connection, 0, tables.Ages(0, 0), 100)
     journal_tables.forget(shelf.connection, positions[2:4])
     expected = positions[:2] + positions[4:]
     met: list[int] = []
@@ -225,7 +225,7 @@ STEPS: Sequence[Callable[[Shelf, int], object]] = (
     lambda shelf, choice: _each(shelf.bury, shelf, choice),
     lambda shelf, choice: shelf.redeliver(*([] if choice % 2 else [1 + choice % 5])),
     lambda shelf, choice: shelf.replay(Range(Span(choice % 8, choice)), [None, "a", "b"][choice % 3]),
-    lambda shelf, choice: tables.prune(shelf.connection, 0, choice, 100),
+    lambda shelf, choice: tables.prune(shelf.connection, 0, tables.Ages(choice, choice), 100),
 )
 
 

@@ -3,8 +3,9 @@
 import asyncio
 import itertools
 import logging
+import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from typing import Any
 
 import pytest
@@ -245,3 +246,18 @@ async def test_a_trigger_that_hangs_while_it_changes_holds_up_no_other_change(wo
     go_on.set()
     await broker.wait_settled()
     assert len(hanging.ids) == len(set(hanging.ids)) == broker.counts("hang").delivered
+
+
+async def test_what_the_store_cannot_take_now_is_in_force_later(workshop: Any, until: Until, caplog: Any) -> None:
+    subscriber = await workshop.subscriber()
+    broker = await workshop.broker(trigger("one", subscriber.url, "other"), {}, reload_s=RELOAD_S)
+    with closing(sqlite3.connect(workshop.folder / "data" / "journal.db", isolation_level=None)) as other:
+        fail = "SELECT RAISE(ROLLBACK, 'disk I/O error')"
+        other.execute(f"CREATE TRIGGER broken BEFORE INSERT ON broker_trigger BEGIN {fail}; END")
+        changed = trigger("one", subscriber.url, "other") + trigger("two", subscriber.url)
+        (workshop.folder / "manifest.yaml").write_text(BROKER + changed)
+        await until(lambda: "are not in force yet" in caplog.text)
+        other.execute("DROP TRIGGER broken")
+    await until(lambda: IN_FORCE in caplog.text)
+    await broker.post(CloudEvent("1", "/s", "t", b""))
+    await until(lambda: subscriber.ids == ["1"])

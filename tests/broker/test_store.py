@@ -14,7 +14,7 @@ from wayside.eventing.broker.changes import Admission, Delivery
 from wayside.eventing.broker.kept import Kept, tag
 from wayside.eventing.broker.retention import Retention, RetentionSettings
 from wayside.eventing.broker.routing import Arrival
-from wayside.eventing.broker.store import BrokerStore
+from wayside.eventing.broker.store import BrokerStore, ReplyRefused
 from wayside.eventing.broker.tables import Waiting
 from wayside.eventing.broker.views import TriggerCounts, counts, dead_letters
 from wayside.eventing.broker.wire import Failure
@@ -22,7 +22,7 @@ from wayside.eventing.clock import FakeClock
 from wayside.eventing.errors import ConfigurationError, WaysideError
 from wayside.eventing.event import CloudEvent
 from wayside.eventing.sink import SinkUnavailable
-from wayside.eventing.storage.journal import look_at
+from wayside.eventing.storage.journal import Journal, look_at
 from wayside.eventing.triggers.names import BrokerName, TriggerName
 
 OFTEN, RARE = TriggerName("default", "default", "often"), TriggerName("default", "default", "rare")
@@ -165,15 +165,83 @@ async def test_what_was_settled_ahead_of_the_cursor_does_not_come_again(new_stor
 
 
 async def test_the_reply_is_kept_with_the_deliverys_end_also_in_a_full_store(new_store: Open) -> None:
-    store = await new_store(limit_bytes=1)
-    store.limit_bytes = 10_000
-    await store.add(arrival("1", OFTEN))
-    store.limit_bytes = 1
+    store = await new_store(limit_bytes=350)
+    await store.add(arrival("1", OFTEN, RARE, data=bytes(100)))
     (item,) = await waiting(store)
+    assert 1 <= store.fill < 2
     with pytest.raises(SinkUnavailable, match="not delivered yet"):
         await store.add(arrival("2", OFTEN))
     await store.settle(delivery(item), 1, arrival("reply", RARE))
-    assert (balance(store), balance(store, RARE)) == ((1, 1, 0, 0), (1, 0, 0, 1))
+    assert (balance(store), balance(store, RARE)) == ((1, 1, 0, 0), (2, 0, 0, 2))
+    (item, _) = await waiting(store, RARE)
+    while store.fill < 2:
+        await store.settle(delivery(item, RARE), 1, arrival(str(store.fill)))
+    with pytest.raises(ReplyRefused):
+        await store.settle(delivery(item, RARE), 1, arrival("too much"))
+
+
+async def test_what_is_kept_of_answers_counts_as_the_events_do(new_store: Open, clock: FakeClock) -> None:
+    store = await new_store()
+    await store.add(arrival("1", OFTEN))
+    before = counts(store.view, []).bytes
+    (item,) = await waiting(store)
+    await store.give_up(delivery(item), Failure(400, "no", bytes(700)), 1)
+    assert counts(store.view, []).bytes >= before + 702
+    await store.keep_dead_letter(delivery(item), Failure(400, "no", bytes(700)), 1)
+    assert counts(store.view, []).bytes >= before + 702
+    clock.advance(100)
+    await Retention(store, RetentionSettings(retain_s=60), clock).sweep()
+    assert counts(store.view, []).bytes == 0
+
+
+async def test_a_dead_letter_is_kept_as_long_from_when_it_became_one(new_store: Open, clock: FakeClock) -> None:
+    store = await new_store()
+    retention = Retention(store, RetentionSettings(retain_s=60), clock)
+    await store.add(arrival("1", OFTEN))
+    clock.advance(1000)
+    (item,) = await waiting(store)
+    await store.keep_dead_letter(delivery(item), Failure(400, "no"), 1)
+    clock.advance(59)
+    await retention.sweep()
+    assert len(dead_letters(store.view)["dead_letters"]) == 1
+    clock.advance(2)
+    await retention.sweep()
+    assert dead_letters(store.view)["dead_letters"] == []
+
+
+async def test_dead_letters_make_room_last_and_are_counted(
+    new_store: Open, clock: FakeClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = await new_store()
+    retention = Retention(store, RetentionSettings(), clock)
+    for number in range(40):
+        await store.add(arrival(str(number), OFTEN))
+    for item in await waiting(store):
+        await store.keep_dead_letter(delivery(item), Failure(400, "no"), 1)
+    await asyncio.gather(*(store.add(arrival(f"s{number}", data=bytes(700))) for number in range(1040)))
+    await retention.sweep()
+    assert (retention.dead_letters_forgotten, len(dead_letters(store.view)["dead_letters"])) == (0, 40)
+    store.limit_bytes = 1000
+    await retention.sweep()
+    assert (retention.dead_letters_forgotten, dead_letters(store.view)["dead_letters"]) == (40, [])
+    assert "40 dead letters were forgotten before their time" in caplog.text
+
+
+async def test_a_clock_that_was_ahead_does_not_end_retention(new_store: Open, clock: FakeClock) -> None:
+    store = await new_store()
+    retention = Retention(store, RetentionSettings(retain_s=60), clock)
+    clock.advance(86_400)
+    await asyncio.gather(*(store.add(arrival(str(number))) for number in range(510)))
+    clock.advance(-86_400)
+    await asyncio.gather(*(store.add(arrival(f"b{number}")) for number in range(510)))
+    clock.advance(61)
+    for _ in range(4):
+        await retention.sweep()
+    assert counts(store.view, []).events == 1020
+    assert len(await store.look(lambda connection: connection.execute("SELECT 1 FROM journal_entry").fetchall())) == 510
+    store.limit_bytes = counts(store.view, []).bytes
+    await retention.sweep()
+    assert store.fill < 0.95
 
 
 async def test_what_a_trigger_did_not_let_pass_is_counted_while_it_is_there(new_store: Open) -> None:
@@ -290,6 +358,21 @@ async def test_a_damaged_event_is_not_delivered_and_the_balance_holds(new_store:
     assert balance(store) == (2, 0, 0, 2)
     await store.add(arrival("1", OFTEN, data=b"{}"))
     assert [item.kept.position for item in await waiting(store)] == [1, 3, 4]
+
+
+async def test_what_damage_took_is_counted_anew_at_whatever_start_comes_next(new_store: Open, path: Path) -> None:
+    """The journal cuts a torn entry as it opens, and a kill comes before the broker has counted."""
+    store = await new_store()
+    await store.add(arrival("1", OFTEN, data=b"{}"))
+    await store.add(arrival("2", OFTEN, data=b"{}"))
+    await store.stop()
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("UPDATE journal_entry SET data = x'00' WHERE position = 2")
+    journal = Journal(path, schema=tables.SCHEMA)
+    assert not (await journal.start()).is_whole
+    await journal.stop()
+    store = await new_store()
+    assert balance(store) == (1, 0, 0, 1)
 
 
 async def test_after_a_loss_of_its_tables_what_is_left_goes_to_those_it_is_for(new_store: Open, path: Path) -> None:

@@ -4,18 +4,16 @@ Invariant: manifests are read, checked and resolved before the store is opened o
 """
 
 import argparse
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from wayside.eventing.broker.instants import parse_age_s
 from wayside.eventing.broker.service import BrokerService, BrokerSettings
 from wayside.eventing.command import Parser, parse_arguments, parse_port, parse_size, run_command, run_until_signalled
 from wayside.eventing.errors import ConfigurationError
 from wayside.eventing.http.url import Url
 
 ENVIRONMENT = "WAYSIDE_BROKER"
-_AGE = re.compile(r"(\d+(?:\.\d+)?)([smhd])", re.ASCII)
-_AGE_UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
 def parse(argv: Sequence[str], environ: Mapping[str, str]) -> BrokerSettings:
@@ -86,15 +84,16 @@ def _positive_size(text: str) -> int:
 
 
 def _age_s(text: str) -> float:
-    match = _AGE.fullmatch(text)
-    if match is None:
-        raise argparse.ArgumentTypeError(f"{text!r} is not an age such as 24h, 30m or 90s")
-    return float(match[1]) * _AGE_UNITS_S[match[2]]
+    age_s = parse_age_s(text)
+    if age_s is None:
+        raise argparse.ArgumentTypeError(f"{text[:64]!r} is not an age such as 24h, 30m or 90s")
+    return age_s
 
 
 async def serve(settings: BrokerSettings) -> int:
-    """Serve until SIGTERM or SIGINT."""
-    return await run_until_signalled([BrokerService(settings)])
+    """Serve until SIGTERM or SIGINT. Raises `WaysideError` where the store is damaged."""
+    service = BrokerService(settings)
+    return await run_until_signalled([service], service.wait_failed)
 
 
 def main(argv: Sequence[str], environ: Mapping[str, str]) -> int:

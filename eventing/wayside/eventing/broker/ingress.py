@@ -10,10 +10,9 @@ import math
 from wayside.eventing.broker.metrics import ArrivalCounters
 from wayside.eventing.broker.routing import Router, TtlSpent
 from wayside.eventing.broker.store import BrokerStore
-from wayside.eventing.broker.wire import forwarded
+from wayside.eventing.broker.wire import forwarded, read_event
 from wayside.eventing.errors import MalformedEvent
 from wayside.eventing.http.message import Headers, Request, Response
-from wayside.eventing.http_binding import decode
 from wayside.eventing.sink import SinkUnavailable
 from wayside.eventing.triggers.names import BrokerName
 
@@ -46,7 +45,7 @@ class Ingress:
 
     async def _admit(self, broker: BrokerName, request: Request) -> Response:
         try:
-            event = decode(request.headers, request.body)
+            event = read_event(request.headers, request.body)
             arrival = self._router.route(broker, event, forwarded(request.headers))
             await self._store.add(arrival)
         except MalformedEvent as exc:

@@ -1,6 +1,7 @@
 """Forgets what has been settled for long enough, or what must make room.
 
-Invariant: only events that no Trigger waits for are forgotten; counts stay, deduplication forgets with the event.
+Invariant: only events that no Trigger waits for are forgotten; counts stay, deduplication forgets with the event. A
+dead letter is kept as long from when it became one, unless there is no other room: then it is counted and logged.
 """
 
 import asyncio
@@ -8,6 +9,7 @@ import logging
 from dataclasses import dataclass
 
 from wayside.eventing.broker.store import BrokerStore
+from wayside.eventing.broker.tables import Ages
 from wayside.eventing.clock import Clock
 from wayside.eventing.sink import SinkUnavailable
 
@@ -15,6 +17,7 @@ log = logging.getLogger("wayside.broker")
 _NEARLY_FULL = 0.95
 _ROOMY = 0.9
 _STEPS = 20
+_EVER = (1 << 63) - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +36,8 @@ class Retention:
         self._settings = settings
         self._clock = clock
         self._task: asyncio.Task[None] | None = None
-        self._cursor = 0
+        self._front = self._stray = 0
+        self.dead_letters_forgotten = 0
 
     async def start(self) -> None:
         self._task = asyncio.create_task(self._run())
@@ -56,13 +60,38 @@ class Retention:
 
     async def sweep(self) -> None:
         """Forget what is too old; in a store that is nearly full whatever is settled, until a tenth of it is free."""
-        making_room = self._store.fill >= _NEARLY_FULL
-        keep_s = 0.0 if making_room else self._settings.retain_s
-        before_ns = self._clock.time_ns() - round(keep_s * 1e9) + making_room
+        if self._store.fill >= _NEARLY_FULL:
+            await self._make_room()
+        before_ns = self._clock.time_ns() - round(self._settings.retain_s * 1e9)
+        await self._forget_old(Ages(before_ns, before_ns))
+
+    async def _forget_old(self, ages: Ages) -> None:
+        """From the front on while there is something old; and a look at what a clock that went wrong has hidden."""
         for _ in range(_STEPS):
-            if making_room and self._store.fill < _ROOMY:
-                return
-            last = await self._store.prune(self._cursor, before_ns)
-            self._cursor = last or 0
-            if last is None:
-                return
+            pruned = await self._store.prune(self._front, ages)
+            self._front = (pruned.last or 0) if pruned.old else 0
+            if not pruned.old:
+                break
+        self._stray = (await self._store.prune(self._stray, ages)).last or 0
+
+    async def _make_room(self) -> None:
+        """Dead letters go last, and not without a word."""
+        kept_ns = self._clock.time_ns() - round(self._settings.retain_s * 1e9)
+        if await self._pass_over(Ages(_EVER, kept_ns)):
+            return
+        before = self.dead_letters_forgotten
+        await self._pass_over(Ages(_EVER, _EVER))
+        if self.dead_letters_forgotten > before:
+            count = self.dead_letters_forgotten - before
+            log.warning("%d dead letters were forgotten before their time: the store is full", count)
+
+    async def _pass_over(self, ages: Ages) -> bool:
+        """Once over the whole store; True as soon as there is room. Appends go on between its steps."""
+        last: int | None = 0
+        while last is not None:
+            if self._store.fill < _ROOMY:
+                return True
+            pruned = await self._store.prune(last, ages)
+            self.dead_letters_forgotten += pruned.dead_letters if ages.buried_before_ns == _EVER else 0
+            last = pruned.last
+        return self._store.fill < _ROOMY

@@ -24,6 +24,7 @@ from wayside.eventing.broker.store import BrokerStore
 from wayside.eventing.broker.subscribers import Subscribers
 from wayside.eventing.broker.views import Counts, counts, dead_letters
 from wayside.eventing.clock import Clock, SystemClock
+from wayside.eventing.errors import WaysideError
 from wayside.eventing.http.admin import AdminServer
 from wayside.eventing.http.client import HttpClient
 from wayside.eventing.http.server import HttpServer, ServerLimits
@@ -35,6 +36,7 @@ from wayside.eventing.triggers.watch import ManifestWatch
 
 log = logging.getLogger("wayside.broker")
 STORE_FILE = "journal.db"
+_TRY_AGAIN_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +92,11 @@ class BrokerService:
     def _make_admin(self, settings: BrokerSettings, events: EventActions) -> AdminServer:
         registry = CollectorRegistry()
         registry.register(self._metrics)
-        checks = {"store": lambda: self.store.running, "deliveries": lambda: self._dispatcher.running}
+        checks = {
+            "store": lambda: self.store.running,
+            "deliveries": lambda: self._dispatcher.running,
+            "manifests": lambda: self._reloading is not None and not self._reloading.done(),
+        }
         views = {"/triggers": lambda: self.counts().view(), "/dead-letters": lambda: dead_letters(self.store.view)}
         return AdminServer(
             *(registry, settings.admin_host, settings.admin_port, checks, views), events.queries, events.actions
@@ -123,25 +129,36 @@ class BrokerService:
             await server.start()
         self._started.push_async_callback(self._stop_reloading)
         self._reloading = asyncio.create_task(self._reload())
+        self._reloading.add_done_callback(_log_failure)
         self._tell(self._manifests)
 
     async def stop(self) -> None:
         """Take no more events, let deliveries in flight end, close the store. May be called twice."""
         await self._started.aclose()
 
+    async def wait_failed(self) -> None:
+        """Raises `WaysideError` once the broker cannot go on: its process should end, and be started again."""
+        await self.store.damaged.wait()
+        raise WaysideError(f"the store {self.store.path} is damaged: start again, which saves what can be read")
+
     async def _reload(self) -> None:
-        """Go by the manifests as they change. A new Trigger is known to the store before events are matched to it."""
+        """Go by the manifests as they change."""
         while True:
             manifests = await self._watch.wait_changed()
+            await self._put_in_force(manifests)
+            log.info("the manifests have changed, and are in force")
+            self._tell(manifests)
+
+    async def _put_in_force(self, manifests: Manifests) -> None:
+        """For as long as it takes. A new Trigger is known to the store before events are matched to it."""
+        while True:
             try:
                 await self._dispatcher.apply(manifests)
             except SinkUnavailable as exc:
                 log.error("the changed manifests are not in force yet: %s", exc)
-                await asyncio.sleep(exc.retry_after_s or 1.0)
-                continue
-            self._router.replace(manifests)
-            log.info("the manifests have changed, and are in force")
-            self._tell(manifests)
+                await asyncio.sleep(_TRY_AGAIN_S)
+            else:
+                return self._router.replace(manifests)
 
     async def _stop_reloading(self) -> None:
         if self._reloading is not None:
@@ -158,3 +175,8 @@ class BrokerService:
                     "trigger %s/%s/%s is in no manifest: its %d waiting events are kept and not delivered",
                     *(gone.namespace, gone.broker, gone.name, gone.waiting),
                 )
+
+
+def _log_failure(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (failure := task.exception()) is not None:
+        log.error("manifests are not read again; restart the broker", exc_info=failure)

@@ -4,6 +4,7 @@ Invariant: what a method returned from is on disk. Counts are read from the file
 committed state, before and after a kill -9.
 """
 
+import asyncio
 import logging
 import sqlite3
 from collections.abc import Awaitable, Callable, Collection, Sequence
@@ -15,14 +16,14 @@ from wayside.eventing.broker import changes, tables
 from wayside.eventing.broker.changes import Admission, Change, Delivery, Outcome
 from wayside.eventing.broker.kept import Kept, pack
 from wayside.eventing.broker.routing import Arrival
-from wayside.eventing.broker.tables import Found, Place
+from wayside.eventing.broker.tables import Ages, Found, Place, Pruned
 from wayside.eventing.broker.wire import Failure
 from wayside.eventing.clock import Clock
-from wayside.eventing.errors import ConfigurationError
+from wayside.eventing.errors import ConfigurationError, WaysideError
 from wayside.eventing.sink import SinkUnavailable
 from wayside.eventing.storage.database import open_connection
 from wayside.eventing.storage.journal import Journal
-from wayside.eventing.storage.journal_errors import JournalError
+from wayside.eventing.storage.journal_errors import JournalDamaged, JournalError
 from wayside.eventing.triggers.names import BrokerName, TriggerName
 
 R = TypeVar("R")
@@ -31,7 +32,12 @@ Feed = Callable[[Kept, Sequence[TriggerName]], None]
 _FULL_RETRY_AFTER_S = 5.0
 _PAGE_BYTES = 8 << 20
 _PRUNE_ROWS = 500
+_REPLIES_UP_TO = 2.0
 _FORMER_FILE = "broker.sqlite"
+
+
+class ReplyRefused(WaysideError):
+    """There is no room for a reply; the delivery that it came from counts as failed."""
 
 
 class BrokerStore:
@@ -41,6 +47,7 @@ class BrokerStore:
         self.limit_bytes = limit_bytes
         self.feed: Feed = _nobody
         self.fed = 0  # the last position that `feed` was told of
+        self.damaged = asyncio.Event()  # SQLite calls the file malformed: stop and start, which salvages
         self._journal = Journal(path, schema=tables.SCHEMA)
         self._clock = clock
         self._gatherer = self._journal.gather(self._apply, self._tell)
@@ -50,7 +57,12 @@ class BrokerStore:
 
     @property
     def running(self) -> bool:
-        return self._view is not None
+        """Whether it is open, and sound."""
+        return self._view is not None and not self.damaged.is_set()
+
+    @property
+    def path(self) -> Path:
+        return self._journal.path
 
     @property
     def view(self) -> sqlite3.Connection:
@@ -66,9 +78,8 @@ class BrokerStore:
                 f"{former} is the store of an earlier version, which this one cannot read:"
                 " let that version deliver what waits in it, then move the file away"
             )
-        opening = await self._journal.start()
-        if not opening.is_whole:
-            await self._journal.write(tables.recount)
+        await self._journal.start()
+        if await self._journal.write(tables.recount_after_damage):
             log.warning("after damage to the store, what Triggers matched was counted anew")
         self._view = open_connection(self._journal.path)
         self._bytes = await self._journal.look(tables.bytes_kept)
@@ -129,6 +140,8 @@ class BrokerStore:
         try:
             return await self._journal.translated(asked)
         except JournalError as exc:
+            if isinstance(exc, JournalDamaged):
+                self.damaged.set()
             raise SinkUnavailable(str(exc), _FULL_RETRY_AFTER_S) from exc
 
     async def _write(self, work: Callable[[sqlite3.Connection], R]) -> R:
@@ -166,8 +179,11 @@ class BrokerStore:
     async def settle(self, delivery: Delivery, attempts: int, reply: Arrival | None = None) -> None:
         """The subscriber has the event; its reply is kept in the same transaction. Raises `SinkUnavailable`.
 
-        A reply is kept in a full store too: refused, it would keep the store full for ever.
+        A reply is kept in a full store too, up to twice its limit: refused at once, it would keep the store full for
+        ever. Raises `ReplyRefused` beyond that.
         """
+        if reply is not None and self.fill >= _REPLIES_UP_TO:
+            raise ReplyRefused("the store is full, and has no room for the reply")
         new = None if reply is None else pack(reply, self._clock.time_ns())
         await self._translated(self._gatherer.write(Change(new, delivery, attempts)))
 
@@ -190,16 +206,13 @@ class BrokerStore:
 
     # retention
 
-    async def prune(self, after: int, received_before_ns: int) -> int | None:
-        """Forget settled events that came before a time, among the next few past position `after`.
+    async def prune(self, after: int, ages: Ages) -> Pruned:
+        """Forget what is settled and old enough among the next few events past a position."""
 
-        Returns the last position that was looked at; None where there was nothing more so old.
-        """
-
-        def work(connection: sqlite3.Connection) -> int | None:
-            last = tables.prune(connection, after, received_before_ns, _PRUNE_ROWS)
+        def work(connection: sqlite3.Connection) -> Pruned:
+            pruned = tables.prune(connection, after, ages, _PRUNE_ROWS)
             self._bytes = tables.bytes_kept(connection)
-            return last
+            return pruned
 
         return await self._write(work)
 

@@ -21,11 +21,28 @@ from wayside.eventing.triggers.names import BrokerName, TriggerName
 
 ROW_BYTES = 64  # what an event costs beside its entry: its identity, its share of the pages above that
 SCAN_ROWS = 20_000
+_ASIDE_BYTES = 96
+
+
+def _counted(table: str) -> str:
+    """SQL that counts the bytes of a table's rows, which answers of subscribers fill."""
+    return "".join(
+        f"CREATE TRIGGER IF NOT EXISTS {table}_{word} AFTER {word} ON {table} BEGIN UPDATE broker_aside SET"
+        f" bytes = bytes {sign} (length({row}.reason) + length({row}.response) + {_ASIDE_BYTES}); END;\n"
+        for word, sign, row in (("INSERT", "+", "new"), ("DELETE", "-", "old"))
+    )
+
+
 SCHEMA = f"""
 CREATE TABLE IF NOT EXISTS broker_total (
     broker TEXT PRIMARY KEY, events INTEGER NOT NULL DEFAULT 0, duplicates INTEGER NOT NULL DEFAULT 0,
     conflicts INTEGER NOT NULL DEFAULT 0
 ) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS broker_aside (
+    one INTEGER PRIMARY KEY CHECK (one = 1), bytes INTEGER NOT NULL, damaged_entries INTEGER NOT NULL,
+    rewind_to INTEGER NOT NULL
+);
+INSERT OR IGNORE INTO broker_aside VALUES (1, 0, 0, 0);
 CREATE TABLE IF NOT EXISTS broker_trigger (
     tag BLOB PRIMARY KEY, namespace TEXT NOT NULL, broker TEXT NOT NULL, name TEXT NOT NULL, cursor INTEGER NOT NULL,
     matched INTEGER NOT NULL DEFAULT 0, replayed INTEGER NOT NULL DEFAULT 0, delivered INTEGER NOT NULL DEFAULT 0,
@@ -49,6 +66,8 @@ CREATE TABLE IF NOT EXISTS broker_dead_letter (
     position INTEGER NOT NULL, tag BLOB NOT NULL, time_ns INTEGER NOT NULL, attempts INTEGER NOT NULL,
     code INTEGER NOT NULL, reason TEXT NOT NULL, response BLOB NOT NULL, PRIMARY KEY (position, tag)
 ) WITHOUT ROWID;
+{_counted("broker_give_up")}
+{_counted("broker_dead_letter")}
 CREATE TRIGGER IF NOT EXISTS broker_forget AFTER DELETE ON journal_entry BEGIN
     DELETE FROM broker_event WHERE prefix = substr(old.head, 1, {kept.PREFIX_BYTES}) AND position = old.position;
     DELETE FROM broker_ahead WHERE tag IN (SELECT tag FROM broker_trigger) AND position = old.position;
@@ -62,6 +81,7 @@ NOT_SETTLED = (
     "e.position > t.cursor AND instr(e.head, t.tag)"
     " AND NOT EXISTS (SELECT 1 FROM broker_ahead a WHERE a.tag = t.tag AND a.position = e.position)"
 )
+_IS_SALVAGED = "EXISTS (SELECT 1 FROM journal_entry WHERE position < rewind_to)"
 IS_AGAIN = "EXISTS (SELECT 1 FROM broker_again g WHERE g.tag = t.tag AND g.position = e.position)"
 
 
@@ -104,11 +124,10 @@ def register(connection: sqlite3.Connection, names: Collection[TriggerName], bro
     for name in names:
         connection.execute(
             "INSERT OR IGNORE INTO broker_trigger (tag, namespace, broker, name, cursor)"
-            " SELECT ?, ?, ?, ?, CASE WHEN EXISTS (SELECT 1 FROM journal_entry WHERE position < rewind_to)"
-            " THEN 0 ELSE next - 1 END FROM journal_log",
+            f" SELECT ?, ?, ?, ?, CASE WHEN {_IS_SALVAGED} THEN 0 ELSE next - 1 END FROM journal_log",
             (kept.tag(name), *name),
         )
-    if connection.execute("SELECT EXISTS (SELECT 1 FROM broker_trigger WHERE cursor = 0)").fetchone()[0]:
+    if connection.execute(f"SELECT {_IS_SALVAGED} FROM journal_log").fetchone()[0]:
         recount(connection)
     total = "(SELECT events FROM broker_total o WHERE o.broker = t.namespace || '/' || t.broker)"
     is_active = "lower(hex(tag)) IN (SELECT value FROM json_each(?))"
@@ -144,7 +163,20 @@ def recount(connection: sqlite3.Connection) -> int:
         f"UPDATE broker_trigger AS t SET matched = delivered + dead_lettered + {waiting}"
         f" WHERE matched != delivered + dead_lettered + {waiting}"
     )
+    connection.execute(
+        "UPDATE broker_aside SET (damaged_entries, rewind_to) = (SELECT damaged_entries, rewind_to FROM journal_log)"
+    )
     return changed.rowcount
+
+
+def recount_after_damage(connection: sqlite3.Connection) -> bool:
+    """Count anew where entries were cut or salvaged since it was last done; False where none were."""
+    (is_counted,) = connection.execute(
+        "SELECT (a.damaged_entries, a.rewind_to) IS (l.damaged_entries, l.rewind_to) FROM broker_aside a, journal_log l"
+    ).fetchone()
+    if not is_counted:
+        recount(connection)
+    return not is_counted
 
 
 def cut(connection: sqlite3.Connection, damaged: Sequence[int]) -> None:
@@ -237,7 +269,7 @@ def keep_dead_letter(
     """Nobody else wants it: it stays here as a dead letter, with its reason."""
     if settle_dead_lettered(connection, delivery, attempts):
         connection.execute(
-            "REPLACE INTO broker_dead_letter VALUES (?, ?, ?, ?, ?, ?, ?)",
+            "INSERT OR IGNORE INTO broker_dead_letter VALUES (?, ?, ?, ?, ?, ?, ?)",
             (delivery.position, delivery.tag, now_ns, attempts, failure.code, failure.reason, failure.response),
         )
 
@@ -245,7 +277,7 @@ def keep_dead_letter(
 def give_up(connection: sqlite3.Connection, delivery: Delivery, failure: Failure, attempts: int) -> None:
     """The subscriber will not have it; the delivery waits on, for the dead-letter sink."""
     connection.execute(
-        "REPLACE INTO broker_give_up VALUES (?, ?, ?, ?, ?)",
+        "INSERT OR IGNORE INTO broker_give_up VALUES (?, ?, ?, ?, ?)",
         (delivery.position, delivery.tag, failure.code, failure.reason, failure.response),
     )
     connection.execute("UPDATE broker_trigger SET attempts = attempts + ? WHERE tag = ?", (attempts, delivery.tag))
@@ -255,26 +287,49 @@ def give_up(connection: sqlite3.Connection, delivery: Delivery, failure: Failure
 
 
 def bytes_kept(connection: sqlite3.Connection) -> int:
-    """What the events that are kept are counted as."""
+    """What the events that are kept are counted as, with what is kept of answers about them."""
     log = journal_tables.state(connection)
-    return log.bytes + ROW_BYTES * log.entries
+    (aside,) = connection.execute("SELECT bytes FROM broker_aside").fetchone()
+    return log.bytes + ROW_BYTES * log.entries + int(aside)
 
 
-def prune(connection: sqlite3.Connection, after: int, received_before_ns: int, limit_rows: int) -> int | None:
-    """Forget the settled among the next `limit_rows` events past `after` that are old enough.
+@dataclass(frozen=True, slots=True)
+class Ages:
+    """What is old enough to go: settled events that came before a time, and dead letters that were before another."""
 
-    Returns the last of the events that were looked at, None where there was none. Dead letters go with their events.
-    """
-    last: int | None = connection.execute(
-        "SELECT max(position) FROM (SELECT position, time_ns FROM journal_entry WHERE position > ?"
-        " ORDER BY position LIMIT ?) WHERE time_ns < ?",
-        (after, limit_rows, received_before_ns),
-    ).fetchone()[0]
-    if last is not None:
-        rows = connection.execute(
-            "SELECT position FROM journal_entry e WHERE position > ? AND position <= ? AND time_ns < ? AND NOT EXISTS"
-            f" (SELECT 1 FROM broker_trigger t WHERE ({NOT_SETTLED}) OR {IS_AGAIN})",
-            (after, last, received_before_ns),
-        )
-        journal_tables.forget(connection, [position for (position,) in rows])
-    return last
+    received_before_ns: int
+    buried_before_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Pruned:
+    """A step of pruning. `last`: the last position that was looked at, None at the end of the log. `old`: whether any
+    event of the step came long enough ago. `dead_letters`: those that went with their events."""
+
+    last: int | None
+    old: bool
+    dead_letters: int = 0
+
+
+def prune(connection: sqlite3.Connection, after: int, ages: Ages, limit_rows: int) -> Pruned:
+    """Forget the settled among the next `limit_rows` events past `after` that are old enough."""
+    last, first_ns = connection.execute(
+        "SELECT max(position), min(time_ns) FROM (SELECT position, time_ns FROM journal_entry WHERE position > ?"
+        " ORDER BY position LIMIT ?)",
+        (after, limit_rows),
+    ).fetchone()
+    if last is None or first_ns >= ages.received_before_ns:
+        return Pruned(last, old=False)
+    rows = connection.execute(
+        "SELECT position FROM journal_entry e WHERE position > ? AND position <= ? AND time_ns < ?"
+        " AND NOT EXISTS (SELECT 1 FROM broker_dead_letter d WHERE d.position = e.position AND d.time_ns >= ?)"
+        f" AND NOT EXISTS (SELECT 1 FROM broker_trigger t WHERE ({NOT_SETTLED}) OR {IS_AGAIN})",
+        (after, last, ages.received_before_ns, ages.buried_before_ns),
+    )
+    going = [position for (position,) in rows]
+    (dead_letters,) = connection.execute(
+        "SELECT count(*) FROM broker_dead_letter WHERE position IN (SELECT value FROM json_each(?))",
+        (json.dumps(going),),
+    ).fetchone()
+    journal_tables.forget(connection, going)
+    return Pruned(last, True, dead_letters)

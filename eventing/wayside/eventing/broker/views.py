@@ -19,13 +19,16 @@ _OLDEST = (
     " AND NOT EXISTS (SELECT 1 FROM broker_ahead a WHERE a.tag = t.tag AND a.position = e.position)"
     " ORDER BY e.position LIMIT 1)"
 )
-_AGAIN_OLDEST = "(SELECT min(e.time_ns) FROM broker_again g JOIN journal_entry e USING (position) WHERE g.tag = t.tag)"
+_AGAIN_OLDEST = (
+    "(SELECT e.time_ns FROM broker_again g JOIN journal_entry e USING (position) WHERE g.tag = t.tag"
+    " ORDER BY g.position LIMIT 1)"
+)
 _WAITING = "t.matched - t.delivered - t.dead_lettered"
 _SELECT = (
     "SELECT t.namespace, t.broker, t.name, t.matched, t.delivered, t.dead_lettered,"
     f" {_WAITING}, t.attempts, t.replayed,"
     " max(0, t.seen + ifnull(o.events - t.since, 0) - (t.matched - t.replayed)),"
-    f" CASE WHEN {_WAITING} > 0 THEN coalesce(min({_OLDEST}, {_AGAIN_OLDEST}), {_OLDEST}, {_AGAIN_OLDEST}) END"
+    f" CASE WHEN {_WAITING} > 0 THEN {_OLDEST} END, CASE WHEN {_WAITING} > 0 THEN {_AGAIN_OLDEST} END"
     " FROM broker_trigger t LEFT JOIN broker_total o ON o.broker = t.namespace || '/' || t.broker ORDER BY t.rowid"
 )
 
@@ -77,8 +80,14 @@ def counts(connection: sqlite3.Connection, active: Collection[TriggerName]) -> C
         size = tables.bytes_kept(connection)
     finally:
         connection.execute("ROLLBACK")
-    triggers = tuple(TriggerCounts(*(*row, TriggerName(*row[:3]) in active)) for row in rows)
+    triggers = tuple(_trigger(row, TriggerName(*row[:3]) in active) for row in rows)
     return Counts(events, duplicates, conflicts, size, triggers)
+
+
+def _trigger(row: tuple[Any, ...], active: bool) -> TriggerCounts:
+    *counted, oldest_ns, oldest_again_ns = row
+    waits = [time_ns for time_ns in (oldest_ns, oldest_again_ns) if time_ns is not None]
+    return TriggerCounts(*(*counted, min(waits, default=None), active))
 
 
 def dead_letters(connection: sqlite3.Connection, limit_rows: int = DEAD_LETTERS_SHOWN) -> Mapping[str, Any]:

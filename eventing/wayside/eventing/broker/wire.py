@@ -18,6 +18,7 @@ _FORWARDED = frozenset((b"x-request-id", b"retry-after"))
 _FORWARDED_PREFIXES = (b"knative-", b"x-b3-")
 PREFER_REPLY = (b"prefer", b"reply")
 BAD_REPLY = 502
+ATTRIBUTES_LIMIT = 64 << 10
 _UNREACHABLE = 500
 _ERROR_DATA_BYTES = 768  # 1024 characters as base64
 
@@ -46,6 +47,18 @@ class BadReply(MalformedEvent):
     """A 2xx whose body is neither empty nor a CloudEvent; the delivery counts as failed with a 502."""
 
 
+def read_event(headers: Headers, body: bytes) -> CloudEvent:
+    """The event in a message, its attributes bounded as a head bounds them in binary mode. Raises `MalformedEvent`."""
+    event = decode(headers, body)
+    if len(body) > ATTRIBUTES_LIMIT and _attribute_bytes(event) > ATTRIBUTES_LIMIT:
+        raise MalformedEvent(f"the attributes are over {ATTRIBUTES_LIMIT} bytes")
+    return event
+
+
+def _attribute_bytes(event: CloudEvent) -> int:
+    return sum(len(name) + len(value.encode()) for name, value in event.attributes())
+
+
 def forwarded(headers: Headers) -> Headers:
     """The headers that travel on with an event, names in lower case."""
     return [pair for pair in headers if pair[0] in _FORWARDED or pair[0].startswith(_FORWARDED_PREFIXES)]
@@ -69,7 +82,7 @@ def read_reply(response: Response, ttl: int) -> CloudEvent | None:
             raise BadReply("answered with a body that is no CloudEvent; send an empty body or a CloudEvent")
         return None
     try:
-        reply = decode(response.headers, response.body)
+        reply = read_event(response.headers, response.body)
     except MalformedEvent as exc:
         raise BadReply(f"answered with a malformed CloudEvent: {exc}") from exc
     return reply.with_extensions(**{TTL: str(ttl)})
