@@ -205,6 +205,7 @@ async def test_its_order_and_its_bound_change(workshop: Any, changing: Changing,
             await changing.change(
                 lambda n=times: caplog.text.count(IN_FORCE) == n, changed, trigger("other", other.url)
             )
+            await changing.pass_by(stream)  # what was under way ends meanwhile
             late.most = 0
             await changing.pass_by(stream)
             assert (late.most == 1) is (stated == annotations)
@@ -250,6 +251,7 @@ async def test_a_trigger_that_hangs_while_it_changes_holds_up_no_other_change(wo
 
 async def test_what_the_store_cannot_take_now_is_in_force_later(workshop: Any, until: Until, caplog: Any) -> None:
     subscriber = await workshop.subscriber()
+    caplog.set_level(logging.INFO, "wayside.broker")
     broker = await workshop.broker(trigger("one", subscriber.url, "other"), {}, reload_s=RELOAD_S)
     with closing(sqlite3.connect(workshop.folder / "data" / "journal.db", isolation_level=None)) as other:
         fail = "SELECT RAISE(ROLLBACK, 'disk I/O error')"
