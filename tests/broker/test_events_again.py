@@ -2,8 +2,8 @@
 
 import asyncio
 import sqlite3
+import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wayside.eventing.broker import again, changes, kept, tables
+from wayside.eventing.broker import again, changes, kept, pruning, tables
 from wayside.eventing.broker.backlog import Backlog
 from wayside.eventing.broker.changes import Change, Delivery
 from wayside.eventing.broker.routing import Arrival
@@ -172,11 +172,11 @@ def test_what_waits_once_more_is_not_forgotten(shelf: Shelf) -> None:
     first, second = shelf.add(T), shelf.add(T)
     shelf.settle_all()
     assert shelf.replay(Range(Span(0, 2))).replayed == 1
-    tables.prune(shelf.connection, 0, tables.Ages(1 << 60, 1 << 60), 100)
+    pruning.prune(shelf.connection, 0, pruning.Ages(1 << 60, 1 << 60), 100)
     assert shelf.waiting(T) == [(first, True)]
     assert again.replay(shelf.connection, T, [second]).replayed == 0  # it is gone
     shelf.settle_all()
-    tables.prune(shelf.connection, 0, tables.Ages(1 << 60, 1 << 60), 100)
+    pruning.prune(shelf.connection, 0, pruning.Ages(1 << 60, 1 << 60), 100)
     assert journal_tables.state(shelf.connection).entries == 0
     assert tables.recount(shelf.connection) == 0
 
@@ -185,7 +185,7 @@ def test_what_waits_once_more_is_not_forgotten(shelf: Shelf) -> None:
 @pytest.mark.parametrize("limit_rows", [1, 3, 100])
 def test_a_scan_meets_each_event_once_in_order(shelf: Shelf, limit_rows: int, newest_first: bool) -> None:
     positions = [shelf.add(T) for _ in range(7)]
-    tables.prune(shelf.connection, 0, tables.Ages(0, 0), 100)
+    pruning.prune(shelf.connection, 0, pruning.Ages(0, 0), 100)
     journal_tables.forget(shelf.connection, positions[2:4])
     expected = positions[:2] + positions[4:]
     met: list[int] = []
@@ -225,7 +225,7 @@ STEPS: Sequence[Callable[[Shelf, int], object]] = (
     lambda shelf, choice: _each(shelf.bury, shelf, choice),
     lambda shelf, choice: shelf.redeliver(*([] if choice % 2 else [1 + choice % 5])),
     lambda shelf, choice: shelf.replay(Range(Span(choice % 8, choice)), [None, "a", "b"][choice % 3]),
-    lambda shelf, choice: tables.prune(shelf.connection, 0, tables.Ages(choice, choice), 100),
+    lambda shelf, choice: pruning.prune(shelf.connection, 0, pruning.Ages(choice, choice), 100),
 )
 
 
@@ -248,9 +248,6 @@ def test_the_balance_holds_after_any_sequence(steps: list[tuple[int, int]]) -> N
 
 async def test_what_is_asked_for_while_the_lane_reads_is_taken_up(tmp_path: Path) -> None:
     """The lane has read that there is nothing to make again; then there is, and it is told, before it goes on."""
-    loop = asyncio.get_running_loop()
-    reader = ThreadPoolExecutor(1)
-    loop.set_default_executor(reader)
     store = BrokerStore(tmp_path / "journal.db", 1 << 20, FakeClock())
     await store.start()
     await store.register([T], [BROKER])
@@ -259,9 +256,15 @@ async def test_what_is_asked_for_while_the_lane_reads_is_taken_up(tmp_path: Path
     backlog = Backlog(store, kept.tag(T))
     assert await backlog.next_turns() == []  # the page of what comes first
     backlog.look_again()
+    go, over = threading.Event(), threading.Event()
+    held = asyncio.create_task(store.look(lambda _: go.wait(10)))
+    await asyncio.sleep(0)
     reading = asyncio.create_task(backlog.next_turns())
     await asyncio.sleep(0)
-    reader.submit(lambda: None).result()  # the read before it is over, and the lane does not know yet
+    behind = asyncio.create_task(store.look(lambda _: over.set()))
+    await asyncio.sleep(0)
+    go.set()
+    assert over.wait(10)  # the read between them is over, and the lane does not know yet: the loop stands still
     with closing(sqlite3.connect(tmp_path / "journal.db")) as other:
         again.redeliver(other, [kept.tag(T)], None, 0, 10)
         other.commit()
@@ -270,4 +273,5 @@ async def test_what_is_asked_for_while_the_lane_reads_is_taken_up(tmp_path: Path
     while not turns:
         turns = await asyncio.wait_for(backlog.next_turns(), 10)
     assert [(turn.waiting.kept.position, turn.waiting.again) for turn in turns] == [(1, True)]
+    await asyncio.gather(held, behind)
     await store.stop()

@@ -8,8 +8,8 @@ import asyncio
 import logging
 from dataclasses import dataclass
 
+from wayside.eventing.broker.pruning import Ages
 from wayside.eventing.broker.store import BrokerStore
-from wayside.eventing.broker.tables import Ages
 from wayside.eventing.clock import Clock
 from wayside.eventing.sink import SinkUnavailable
 

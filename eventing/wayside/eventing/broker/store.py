@@ -12,11 +12,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
-from wayside.eventing.broker import changes, tables
+from wayside.eventing.broker import changes, pruning, tables
 from wayside.eventing.broker.changes import Admission, Change, Delivery, Outcome
 from wayside.eventing.broker.kept import Kept, pack
+from wayside.eventing.broker.pruning import Ages, Pruned
 from wayside.eventing.broker.routing import Arrival
-from wayside.eventing.broker.tables import Ages, Found, Place, Pruned
+from wayside.eventing.broker.tables import Found, Place
 from wayside.eventing.broker.wire import Failure
 from wayside.eventing.clock import Clock
 from wayside.eventing.errors import ConfigurationError, WaysideError
@@ -82,7 +83,7 @@ class BrokerStore:
         if await self._journal.write(tables.recount_after_damage):
             log.warning("after damage to the store, what Triggers matched was counted anew")
         self._view = open_connection(self._journal.path)
-        self._bytes = await self._journal.look(tables.bytes_kept)
+        self._bytes = await self._journal.look(pruning.bytes_kept)
 
     async def stop(self) -> None:
         """Finish what was asked, then close. May be called twice."""
@@ -127,7 +128,7 @@ class BrokerStore:
     def _apply(self, connection: sqlite3.Connection, made: list[Change]) -> list[Outcome]:
         taken, self._cursors = self._cursors, {}  # one that is lost with its transaction is moved later
         outcomes = changes.apply(connection, made, dict(taken))
-        self._bytes = tables.bytes_kept(connection)
+        self._bytes = pruning.bytes_kept(connection)
         return outcomes
 
     def _tell(self, made: Sequence[Change], outcomes: Sequence[Outcome | Exception]) -> None:
@@ -210,8 +211,8 @@ class BrokerStore:
         """Forget what is settled and old enough among the next few events past a position."""
 
         def work(connection: sqlite3.Connection) -> Pruned:
-            pruned = tables.prune(connection, after, ages, _PRUNE_ROWS)
-            self._bytes = tables.bytes_kept(connection)
+            pruned = pruning.prune(connection, after, ages, _PRUNE_ROWS)
+            self._bytes = pruning.bytes_kept(connection)
             return pruned
 
         return await self._write(work)

@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from wayside.eventing.broker import kept, tables
+from wayside.eventing.broker import kept, pruning
 from wayside.eventing.clock import format_time
 from wayside.eventing.storage.entry import KeptEntry
 from wayside.eventing.triggers.names import TriggerName
@@ -77,7 +77,7 @@ def counts(connection: sqlite3.Connection, active: Collection[TriggerName]) -> C
             "SELECT ifnull(sum(events), 0), ifnull(sum(duplicates), 0), ifnull(sum(conflicts), 0) FROM broker_total"
         ).fetchone()
         rows = connection.execute(_SELECT).fetchall()
-        size = tables.bytes_kept(connection)
+        size = pruning.bytes_kept(connection)
     finally:
         connection.execute("ROLLBACK")
     triggers = tuple(_trigger(row, TriggerName(*row[:3]) in active) for row in rows)
