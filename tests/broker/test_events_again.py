@@ -11,11 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wayside.eventing.broker import again, changes, kept, pruning, tables
+from wayside.eventing.broker import changes, kept, pruning, tables
 from wayside.eventing.broker.backlog import Backlog
+from wayside.eventing.broker.budget import ByteBudget
 from wayside.eventing.broker.changes import Change, Delivery
+from wayside.eventing.broker.events import again
+from wayside.eventing.broker.events.scan import Range, Span, scan
 from wayside.eventing.broker.routing import Arrival
-from wayside.eventing.broker.scan import Range, Span, scan
 from wayside.eventing.broker.store import BrokerStore
 from wayside.eventing.broker.views import TriggerCounts, counts
 from wayside.eventing.broker.wire import Failure
@@ -253,7 +255,7 @@ async def test_what_is_asked_for_while_the_lane_reads_is_taken_up(tmp_path: Path
     await store.register([T], [BROKER])
     await store.add(Arrival(BROKER, CloudEvent("1", "/s", "t"), 255, [], (T,)))
     await store.keep_dead_letter(Delivery(kept.tag(T), 1), FAILURE, 1)
-    backlog = Backlog(store, kept.tag(T))
+    backlog = Backlog(store, kept.tag(T), ByteBudget(1 << 30))
     assert await backlog.next_turns() == []  # the page of what comes first
     backlog.look_again()
     go, over = threading.Event(), threading.Event()

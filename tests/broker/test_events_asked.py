@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wayside.eventing.broker.asked import Asked
+from wayside.eventing.broker.events.asked import Asked
 from wayside.eventing.http.admin import BadRequest
 
 NAMES = ["trigger", "after", "dry_run", "order", "positions", "more"]

@@ -10,12 +10,13 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
+from events_process import COMMAND, admin, run
 
-from wayside.eventing.broker.events_cli import main, parse
-from wayside.eventing.broker.events_source import Wanted
+from wayside.eventing.broker.events.cli import main, parse
+from wayside.eventing.broker.events.source import Wanted
 from wayside.eventing.errors import ConfigurationError
 from wayside.eventing.event import CloudEvent
 from wayside.eventing.event_files import read_events
@@ -25,34 +26,8 @@ from wayside.eventing.http.url import Url
 
 Until = Callable[..., Awaitable[None]]
 NewTrigger = Callable[..., str]
-COMMAND = (sys.executable, "-c", "from wayside.local.cli import entry; entry()")
 DATA = b'{\n "a": 1.0}'
 _ADMIN_PORT = re.compile(r"admin: port (\d+)")
-
-
-class Ended(NamedTuple):
-    """How a command ended."""
-
-    status: int
-    out: str
-    err: str
-
-    @property
-    def lines(self) -> list[Any]:
-        return [json.loads(line) for line in self.out.splitlines()]
-
-
-async def run(*arguments: str, command: str = "events") -> Ended:
-    process = await asyncio.create_subprocess_exec(
-        *(*COMMAND, command, *arguments), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
-    )
-    out, err = await asyncio.wait_for(process.communicate(), 30)
-    assert process.returncode is not None
-    return Ended(process.returncode, out.decode(), err.decode())
-
-
-def admin(broker: Any) -> list[str]:
-    return ["--admin", f"http://127.0.0.1:{broker.service.admin_port}"]
 
 
 @pytest.fixture

@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wayside.eventing.broker.events_output import Table, full_line, redeliver_words, replay_words, visible
-from wayside.eventing.broker.instants import parse_instant
-from wayside.eventing.broker.trigger_choice import choose_trigger
+from wayside.eventing.broker.events.instants import parse_instant
+from wayside.eventing.broker.events.output import Table, full_line, redeliver_words, replay_words, visible
 from wayside.eventing.errors import ConfigurationError
 from wayside.eventing.event import CloudEvent
 from wayside.eventing.event_files import read_events
 from wayside.eventing.triggers.names import TriggerName
+from wayside.eventing.triggers.trigger_choice import choose_trigger
 
 NOW_NS = 1_700_000_000_000_000_000
 S_NS = 10**9
@@ -114,6 +114,12 @@ def test_columns_are_aligned_and_what_steers_a_terminal_is_not_sent() -> None:
     (later,) = table.lines([_view(2)])
     assert later.index("10") == first[1].index("10    (no Trigger)")
     assert [*table.lines([])] == []
+
+
+def test_deliveries_that_were_left_out_are_counted() -> None:
+    delivery = {"trigger": "n/b/t", "state": "settled"}
+    (_, line) = Table().lines([{**_view(1), "deliveries": [delivery], "deliveries_left_out": 7}])
+    assert line.endswith("t: settled; and 7 more")
 
 
 @given(st.text(max_size=30))

@@ -70,6 +70,33 @@ def test_the_expression_may_stand_anywhere(event: str, capsys: pytest.CaptureFix
         assert run(capsys, *argv) == (0, three, "")
 
 
+def test_the_file_may_touch_its_flag(event: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """`-e…` is an expression only where nothing else can be."""
+    for argv in ((f"-e{event}", "attempt"), ("attempt", f"-e{event}"), (f"-e{event}", "--", "attempt")):
+        assert run(capsys, *argv) == (0, [{"value": 3, "error": None}], "")
+    negated = [{"value": 0, "error": "missingAttribute"}]
+    assert run(capsys, f"-e{event}", "-elapsed")[1] == negated
+    assert run(capsys, "-elapsed")[1] == negated
+
+
+def test_the_file_of_a_batchs_event_may_touch_its_flag(
+    event: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = batch(tmp_path, {"expression": "attempt"})
+    for argv in (("--batch", name, f"-e{event}"), (f"-e{event}", f"--batch={name}")):
+        assert run(capsys, *argv) == (0, [{"value": 3, "error": None}], "")
+
+
+def test_what_stdout_cannot_carry_is_escaped() -> None:
+    command = [sys.executable, "-m", "wayside.local", "cesql"]
+    for arguments, value in ((["'中é'"], "中é"), (["--help"], None)):
+        done = subprocess.run(
+            [*command, *arguments], env={"PYTHONIOENCODING": "ascii"}, capture_output=True, timeout=60
+        )
+        assert (done.returncode, done.stderr) == (0, b"")
+        assert value is None or json.loads(done.stdout) == {"value": value, "error": None}
+
+
 def test_without_an_event_every_attribute_is_missing(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(capsys, "id")[1] == [{"value": False, "error": "missingAttribute"}]
     assert run(capsys, "EXISTS id")[1] == [{"value": True, "error": None}]

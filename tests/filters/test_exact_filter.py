@@ -24,7 +24,7 @@ from wayside.eventing.filters.exact import exact
         ({"empty": "x"}, False, "empty is '', not 'x'"),
         ({"gone": "x"}, False, "the event has no attribute 'gone'"),
         ({"dataschema": "x"}, False, "the event has no attribute 'dataschema'"),
-        ({"data": "x"}, False, "the event has no attribute 'data'"),
+        ({"datamediatype": "x"}, False, "the event has no attribute 'datamediatype'"),
         ({"time": "2026-01-01T00:00:00.0Z"}, False, "time is '2026-01-01T00:00:00Z', not '2026-01-01T00:00:00.0Z'"),
     ],
 )

@@ -67,6 +67,7 @@ def test_a_line_for_each_trigger_and_event(folder: Path, capsys: pytest.CaptureF
         (["--trigger", "gold"], "exact: the event has no attribute 'tier'"),
         (["--trigger", "shop/gold", "--broker", "shop/main"], "exact: the event has no attribute 'tier'"),
         (["--trigger", "gold", "--broker", "other"], "it listens to the broker shop/main, not to default/other"),
+        (["--trigger", "shop/main/gold"], "exact: the event has no attribute 'tier'"),
         (["--trigger", "gold", "-f", "main.yaml"], "exact: the event has no attribute 'tier'"),
         (["--trigger", "gold", "-f", "other.yaml"],
          "its broker shop/main is not in these files: there is shop/other"),
@@ -121,7 +122,14 @@ def test_an_event_that_cannot_be_read_is_told_by_its_line_and_loses_no_other(
         (["-f", "t.yaml", "-e", "gone.jsonl"], "cannot read gone.jsonl: No such file or directory"),
         (["-f", "bad.yaml", "-e", "e.jsonl"], "bad.yaml:7:13: document 1: spec.filters[0]: names no dialect"),
         (["-f", "none.yaml", "-e", "e.jsonl"], "no Trigger in none.yaml"),
-        (["-f", "t.yaml", "-e", "e.jsonl", "--trigger", "x"], "no Trigger is called 'x': there are gold, all"),
+        (
+            ["-f", "t.yaml", "-e", "e.jsonl", "--trigger", "x"],
+            "no Trigger is called 'x': there are shop/main/all, shop/main/gold",
+        ),
+        (
+            ["-f", "t.yaml", "-f", "u.yaml", "-e", "e.jsonl", "--trigger", "gold"],
+            "several Triggers are called 'gold': lab/main/gold, shop/main/gold",
+        ),
         (["-f", "t.yaml", "-e", "e.jsonl", "--broker", "a/b/c"], "argument --broker: 'a/b/c' is not NAMESPACE/NAME"),
         (["-f", "t.yaml"], "the following arguments are required: -e/--events"),
     ],
@@ -131,6 +139,7 @@ def test_what_is_wrong_is_told_in_a_line(
 ) -> None:
     (folder / "bad.yaml").write_text(TRIGGERS.replace("{exact: {tier: gold}}", "{}"))
     (folder / "none.yaml").write_text("")
+    (folder / "u.yaml").write_text(TRIGGERS.replace("shop", "lab"))
     assert main(["test", *arguments], {}) == 2
     printed = capsys.readouterr()
     assert printed.out == ""
@@ -150,6 +159,19 @@ def test_the_command_reads_stdin_and_takes_files_from_the_environment(folder: Pa
     assert done.returncode == 2
     assert json.loads(done.stdout)["passes"] is True
     assert done.stderr.startswith("wayside trigger: -: line 2: ")
+
+
+def test_what_stdout_cannot_carry_is_escaped(folder: Path) -> None:
+    (folder / "e.jsonl").write_text(jsonl({**event(1), "id": "中é\U0001f600\x9b"}))
+    done = subprocess.run(
+        [sys.executable, "-m", "wayside.local", "trigger", "test", "-f", "t.yaml", "-e", "e.jsonl", "--trigger", "all"],
+        env={"PYTHONIOENCODING": "latin-1"},
+        capture_output=True,
+        timeout=60,
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout.isascii()
+    assert json.loads(done.stdout)["event"] == "中é\U0001f600\x9b"
 
 
 def read(lines: list[bytes]) -> list[str]:

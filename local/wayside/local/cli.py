@@ -8,6 +8,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module, metadata
+from io import TextIOWrapper
 
 from wayside.eventing.command import EXIT_CONFIGURATION
 from wayside.eventing.errors import MissingExtra
@@ -31,7 +32,7 @@ COMMANDS: Mapping[str, Command] = {
         "wayside.eventing.triggers.cli", "broker", "tell why a Trigger does or does not fire for events"
     ),
     "events": Command(
-        "wayside.eventing.broker.events_cli", "broker", "list, follow, replay and redeliver what a broker keeps"
+        "wayside.eventing.broker.events.cli", "broker", "list, follow, replay and redeliver what a broker keeps"
     ),
     "fit": Command("wayside.detectors.fit_cli", "detectors", "fit and calibrate a detector on rows from a file"),
     "detect": Command("wayside.detectors.cli", "detectors", "serve a fitted detector"),
@@ -78,5 +79,8 @@ def _help() -> str:
 
 
 def entry() -> None:
-    """The console script."""
+    """The console script. What a terminal's encoding lacks is escaped, not a crash."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     sys.exit(main(sys.argv[1:], os.environ))

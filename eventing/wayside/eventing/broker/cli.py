@@ -7,7 +7,7 @@ import argparse
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from wayside.eventing.broker.instants import parse_age_s
+from wayside.eventing.broker.events.instants import parse_age_s
 from wayside.eventing.broker.service import BrokerService, BrokerSettings
 from wayside.eventing.command import Parser, parse_arguments, parse_port, parse_size, run_command, run_until_signalled
 from wayside.eventing.errors import ConfigurationError

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from prometheus_client import CollectorRegistry
 
-from wayside.eventing.broker.actions import EventActions
 from wayside.eventing.broker.dispatcher import Dispatcher
+from wayside.eventing.broker.events.actions import EventActions
 from wayside.eventing.broker.ingress import Ingress
 from wayside.eventing.broker.lane import Surroundings
 from wayside.eventing.broker.metrics import ArrivalCounters, BrokerMetrics

@@ -19,6 +19,7 @@ from wayside.eventing.cesql.expression import Error, Result
 from wayside.eventing.cesql.typed_event import typed_attributes
 from wayside.eventing.command import EXIT_CONFIGURATION, EXIT_FAILED, Parser, parse_arguments
 from wayside.eventing.errors import ConfigurationError, MalformedEvent
+from wayside.eventing.stdout_lines import print_lines
 
 ENVIRONMENT = "WAYSIDE_CESQL"
 STDIN = "-"
@@ -27,9 +28,9 @@ _FLAGS = ("-h", "--help")
 _DESCRIPTION = """\
 Evaluate an expression of CESQL 1.0, the CloudEvents expression language of Knative's Triggers.
 
-Prints {"value": …, "error": …}; the error is null or one of parse, cast, math, missingAttribute, missingFunction,
+Prints {"value": ..., "error": ...}; the error is null or one of parse, cast, math, missingAttribute, missingFunction,
 functionEvaluation, generic, and its reason stands on stderr. A Trigger passes an event where the value is true and the
-error null. With --batch, each line {"expression": "…", "event": {…}} of FILE gets a line of output in its place: an
+error null. With --batch, each line {"expression": "...", "event": {...}} of FILE gets a line of output in its place: an
 empty line an empty one, and a line that cannot be read {"value": null, "error": "generic"}."""
 _EPILOG = """\
 exit status: 0 where everything was evaluated, whatever the values and errors; 2 where the event, the file, or a line of
@@ -56,18 +57,29 @@ def parse(argv: Sequence[str], environ: Mapping[str, str]) -> CesqlSettings:
 
 
 def _expression_last(argv: Sequence[str]) -> list[str]:
-    """The same words with the expression behind `--`: it may begin with a minus and is then no flag."""
-    skipped = False
+    """The same words with the expression behind `--`: it may begin with a minus and is then no flag.
+
+    `-eFILE` is the flag -e where another word is the expression, or there is none to be.
+    """
+    words = _indexes_of_words(argv)
+    plain = [index for index in words if not argv[index].startswith("-e")]
+    has_expression = "--" in argv or any(word.startswith("--batch") for word in argv)
+    found = plain if has_expression else plain or words[-1:]
+    if not found:
+        return list(argv)
+    return [*argv[: found[0]], *argv[found[0] + 1 :], "--", argv[found[0]]]
+
+
+def _indexes_of_words(argv: Sequence[str]) -> list[int]:
+    """Where before a `--` stands what is no flag, nor a flag's value."""
+    indexes, is_value = [], False
     for index, word in enumerate(argv):
-        if word == "--":
+        if word == "--" and not is_value:
             break
-        if skipped or word in _FLAGS or word.startswith(("--event=", "--batch=")):
-            skipped = False
-        elif word in _FLAGS_WITH_VALUE:
-            skipped = True
-        else:
-            return [*argv[:index], *argv[index + 1 :], "--", word]
-    return list(argv)
+        if not (is_value or word in (*_FLAGS, *_FLAGS_WITH_VALUE) or word.startswith(("--event=", "--batch="))):
+            indexes.append(index)
+        is_value = not is_value and word in _FLAGS_WITH_VALUE
+    return indexes
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -137,7 +149,7 @@ def _show_lines(name: str, stream: BinaryIO, attributes: Attributes) -> int:
             _complain(f"{_shown(name)} line {number}: {found}")
             _print(None, Error.GENERIC)
         elif found is None:
-            print(flush=True)
+            print_lines([""])
         else:
             _show(found, f"{_shown(name)} line {number}: ")
     return status
@@ -150,7 +162,7 @@ def _show(result: Result, place: str) -> None:
 
 
 def _print(value: str | int | None, error: Error | None) -> None:
-    print(json.dumps({"value": value, "error": error}, ensure_ascii=False), flush=True)
+    print_lines([json.dumps({"value": value, "error": error}, ensure_ascii=False)])
 
 
 def _complain(reason: str) -> None:

@@ -7,10 +7,11 @@ Invariant: an evaluation ends with a value, whatever the attributes are, and in 
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from wayside.eventing.cesql import functions
 from wayside.eventing.cesql.compiler import Run, compile_node
 from wayside.eventing.cesql.errors import CesqlSyntaxError, Error, Failure
 from wayside.eventing.cesql.parser import parse
-from wayside.eventing.cesql.syntax import Node
+from wayside.eventing.cesql.syntax import Node, calls
 from wayside.eventing.cesql.values import ZERO, Type, Value
 from wayside.eventing.event import CloudEvent
 
@@ -46,6 +47,16 @@ class Expression:
         root = parse(text)
         code = compile_node(root)
         return cls(text, root, code.run, code.type)
+
+    def check_functions(self) -> None:
+        """Raises `CesqlSyntaxError` at the first call of a function that there is not, or not of so many arguments.
+
+        To be valid, an expression needs no such check: evaluated, the call is a missingFunction error.
+        """
+        for call in calls(self._root):
+            count = len(call.arguments)
+            if functions.resolve(call.name, count) is None:
+                raise CesqlSyntaxError.at(self.text, call.at, functions.why_none(call.name, count))
 
     def evaluate(self, attribute: Callable[[str], Value | None]) -> Result:
         """The result for the event whose attributes `attribute` looks up by name; None says that it has none.

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from wayside.eventing.cesql.casts import to_boolean, to_integer
 from wayside.eventing.cesql.errors import Error, Failure
-from wayside.eventing.cesql.values import INTEGER_MAX, STRING_LIMIT, Type, Value, string_of
+from wayside.eventing.cesql.values import INTEGER_MAX, STRING_LIMIT, Type, Value, quoted, string_of
 
 # Unicode's White_Space; str.strip() alone also takes the control characters U+001C to U+001F
 _WHITE_SPACE = (
@@ -40,6 +40,15 @@ class Function:
 def resolve(name: str, count: int) -> Function | None:
     """The function of this name, in upper case, that takes so many arguments."""
     return next((function for function in _FUNCTIONS.get(name, ()) if function.takes(count)), None)
+
+
+def why_none(name: str, count: int) -> str:
+    """Why `resolve` finds none: what else there is, of this name or of others."""
+    known = _FUNCTIONS.get(name)
+    if known is None:
+        return f"there is no function {quoted(name)}: there are {', '.join(sorted(_FUNCTIONS))}"
+    least = " or ".join(f"{len(each.parameters)}{' or more' if each.rest else ''}" for each in known)
+    return f"{name} takes {least} argument{'' if least == '1' else 's'}, not {count}"
 
 
 def too_long() -> Failure:

@@ -4,6 +4,7 @@ Source: cloudevents/spec c2845a4, cesql/CESQLParser.g4.
 Invariant: frozen, and never higher than the parser's limit: whoever walks down a tree may recurse.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from wayside.eventing.cesql.values import Value
@@ -86,3 +87,26 @@ class Call(Node):
 
     name: str
     arguments: tuple[Node, ...]
+
+
+def calls(node: Node) -> Iterator[Call]:
+    """Every call in a tree, in the order of the text."""
+    if isinstance(node, Call):
+        yield node
+    for child in _children(node):
+        yield from calls(child)
+
+
+def _children(node: Node) -> tuple[Node, ...]:
+    match node:
+        case Not() | Negate() | Like():
+            return (node.operand,)
+        case In():
+            return (node.operand, *node.members)
+        case Binary():
+            return (node.left, node.right)
+        case Logic():
+            return node.operands
+        case Call():
+            return node.arguments
+    return ()

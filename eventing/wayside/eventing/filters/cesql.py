@@ -12,12 +12,16 @@ _SHOWN_ATTRIBUTES = 20
 
 
 class Cesql:
-    """Passes what the expression is true of. Raises `CesqlSyntaxError` for a text that is none."""
+    """Passes what the expression is true of.
+
+    Raises `CesqlSyntaxError` for a text that is none, or calls a function that there is not: that would never pass.
+    """
 
     __slots__ = ("_expression", "passes")
 
     def __init__(self, text: str) -> None:
         self._expression = Expression.parse(text)
+        self._expression.check_functions()
         self.passes = self._expression.passes
 
     def explain(self, event: CloudEvent) -> str:

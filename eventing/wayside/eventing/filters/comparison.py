@@ -43,8 +43,9 @@ class Wanted:
 
         return test
 
-    def explain(self, value: str | None) -> str:
-        """What the comparison makes of an event's value."""
+    def explain(self, event: CloudEvent) -> str:
+        """What the comparison makes of the event's value."""
+        value = attribute_reader(self.name)(event)
         if value is None:
             return f"the event has no attribute '{self.name}'"
         holds, wanted = self.comparison.holds, self.text
@@ -69,7 +70,7 @@ class AttributeFilter:
         """The first comparison that fails, or all of them."""
         agreed = []
         for wanted, test in self._wanted:
-            reason = wanted.explain(event.attribute(wanted.name))
+            reason = wanted.explain(event)
             if not test(event):
                 return f"{self._dialect}: {reason}"
             agreed.append(reason)

@@ -65,6 +65,22 @@ class OwnerLock:
         self._file = None
 
 
+def left_stamp(path: Path) -> int | None:
+    """For who is no owner and takes no lock: when the file's last owner left in good order, as the lock file's time in
+    nanoseconds; 0 where there never was one. None while it has an owner, and after one that never left.
+
+    As long as the answer is the same, nobody has owned the file meanwhile.
+    """
+    try:
+        with path.with_name(f"{path.name}.lock").open("rb") as file:
+            changed_ns = os.fstat(file.fileno()).st_mtime_ns
+            return None if _last_owner(file.fileno()) is LastOwner.ENDED else changed_ns
+    except FileNotFoundError:
+        return 0
+    except OSError:
+        return None
+
+
 def _reason(exc: OSError, file: int) -> str:
     if isinstance(exc, BlockingIOError):
         owner = _read(file).decode("ascii", "replace")

@@ -17,17 +17,19 @@ from wayside.eventing.command import EXIT_CONFIGURATION, EXIT_FAILED, Parser, pa
 from wayside.eventing.errors import ConfigurationError
 from wayside.eventing.event import CloudEvent
 from wayside.eventing.json_format import Refusal
+from wayside.eventing.stdout_lines import print_lines
 from wayside.eventing.triggers.destinations import RefHosts, Resolver
 from wayside.eventing.triggers.documents import read_documents
 from wayside.eventing.triggers.event_lines import read_event_file
 from wayside.eventing.triggers.firing import Firing
 from wayside.eventing.triggers.manifests import Trigger, manifests_of
 from wayside.eventing.triggers.names import BrokerName
+from wayside.eventing.triggers.trigger_choice import choose_trigger
 
 ENVIRONMENT = "WAYSIDE_TRIGGER"
 _EPILOG = """\
 Each line says whether one Trigger lets one event pass, and because of what:
-  {"trigger": "…", "event": "<its id>", "passes": false, "because": "filters[0]: exact: type is 'a', not 'b'"}
+  {"trigger": "...", "event": "<its id>", "passes": false, "because": "filters[0]: exact: type is 'a', not 'b'"}
 The name of the Trigger has its namespace before it where the files hold several. Where the files hold no Broker, every
 Trigger's is taken to be there; where they hold some, a Trigger of another one gets nothing. Subscribers are not
 called, and refs need not resolve.
@@ -65,11 +67,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("action", choices=["test"], help="what to do")
-    add("-f", "--file", required=True, action="append", type=_paths, metavar="PATH[,PATH…]",
+    add("-f", "--file", required=True, action="append", type=_paths, metavar="PATH[,PATH...]",
         help="Trigger (and Broker) YAML, a file or a folder; may be repeated")  # fmt: skip
     add("-e", "--events", required=True, action="append", metavar="FILE",
         help="events in CloudEvents JSON, one a line, or logged events; - is stdin; may be repeated")  # fmt: skip
-    add("--trigger", metavar="NAME", help="look at this Trigger alone: NAME or NAMESPACE/NAME")
+    add("--trigger", metavar="T", help="look at this Trigger alone: NAME, NAMESPACE/NAME or NAMESPACE/BROKER/NAME")
     add("--broker", type=_broker, metavar="[NAMESPACE/]NAME", help="the broker that the events are posted to")
     return parser
 
@@ -101,18 +103,13 @@ def main(argv: Sequence[str], environ: Mapping[str, str]) -> int:
 
 
 def _chosen(firing: Firing, settings: TriggerTestSettings) -> Sequence[Trigger]:
-    """The Triggers to look at. Raises `ConfigurationError` where there is none."""
+    """The Triggers to look at. Raises `ConfigurationError` where none is meant, or several may be."""
     if not firing.triggers:
         raise ConfigurationError(f"no Trigger in {', '.join(map(str, settings.manifests))}")
     if settings.trigger is None:
         return firing.triggers
-    chosen = [
-        one for one in firing.triggers if settings.trigger in (one.name.name, f"{one.name.namespace}/{one.name.name}")
-    ]
-    if not chosen:
-        known = ", ".join(firing.label(one) for one in firing.triggers[:20])
-        raise ConfigurationError(f"no Trigger is called {settings.trigger!r}: there are {known}")
-    return chosen
+    chosen = choose_trigger(settings.trigger, [one.name for one in firing.triggers])
+    return [one for one in firing.triggers if one.name == chosen]
 
 
 def _report(name: str, firing: Firing, triggers: Sequence[Trigger]) -> int:
@@ -130,7 +127,7 @@ def _report(name: str, firing: Firing, triggers: Sequence[Trigger]) -> int:
 def _print_line(firing: Firing, trigger: Trigger, event: CloudEvent) -> None:
     passes, because = firing.ask(trigger, event)
     line = {"trigger": firing.label(trigger), "event": event.id, "passes": passes, "because": because}
-    print(json.dumps(line, ensure_ascii=False), flush=True)
+    print_lines([json.dumps(line, ensure_ascii=False)])
 
 
 def _complain(reason: str) -> int:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from wayside.eventing.cesql.expression import CesqlSyntaxError
 from wayside.eventing.filters.all_of import AllOf
 from wayside.eventing.filters.any_of import AnyOf
-from wayside.eventing.filters.attribute import is_attribute_name
+from wayside.eventing.filters.attribute import why_no_attribute
 from wayside.eventing.filters.attributes import attributes
 from wayside.eventing.filters.cesql import Cesql
 from wayside.eventing.filters.everything import Everything
@@ -50,8 +50,9 @@ def _compared(values: Fields, allow_empty: bool = False) -> Mapping[str, str]:
     """The attributes that a filter names, each with its text. Raises `ConfigurationError`."""
     read: dict[str, str] = {}
     for name in values.names():
-        if not isinstance(name, str) or not is_attribute_name(name):
-            values.fail_key(name, "is no attribute's name: a lower-case letter, then lower-case letters and digits")
+        problem = why_no_attribute(str(name))
+        if problem or not isinstance(name, str):
+            values.fail_key(name, problem or "is no text: put it in quotes")
         read[name] = values.any_text(name) if allow_empty else values.text(name)
         if len(read[name]) > LIMIT_CHARACTERS:
             values.fail(name, f"is longer than {LIMIT_CHARACTERS} characters")

@@ -1,6 +1,6 @@
 """What a plain YAML scalar means: null, a boolean, a number, or text.
 
-Source: YAML 1.1 types as Kubernetes reads them (sigs.k8s.io/yaml): dates, base-60 numbers and lone `y` or `n` are text.
+Source: YAML 1.1 types as Kubernetes reads them (sigs.k8s.io/yaml): dates and base-60 numbers are text.
 Invariant: linear in the scalar's length; no number is computed from more than 18 digits.
 """
 
@@ -11,7 +11,7 @@ from wayside.eventing.triggers.node import Scalar
 _NULL = ("", "~", "null", "Null", "NULL")
 _WORDS = {
     spelling: value
-    for words, value in ((("yes", "on", "true"), True), (("no", "off", "false"), False))
+    for words, value in ((("y", "yes", "on", "true"), True), (("n", "no", "off", "false"), False))
     for word in words
     for spelling in (word, word.capitalize(), word.upper())
 }

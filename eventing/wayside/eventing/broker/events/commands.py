@@ -9,12 +9,12 @@ import json
 import select
 import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from wayside.eventing.broker.events_output import (
+from wayside.eventing.broker.events.output import (
     EventView,
     Table,
     counted,
@@ -23,12 +23,21 @@ from wayside.eventing.broker.events_output import (
     redeliver_words,
     replay_words,
 )
-from wayside.eventing.broker.events_source import PAGE_ROWS, AdminSource, EventSource, StoreSource, Wanted
+from wayside.eventing.broker.events.source import (
+    PAGE_ROWS,
+    REPLAY_COUNTS,
+    AdminSource,
+    EventSource,
+    StoreSource,
+    Wanted,
+)
 from wayside.eventing.command import EXIT_FAILED, run_until_signalled
+from wayside.eventing.stdout_lines import print_lines
 
 _POLL_S = 0.5
 _PROGRESS_S = 2.0
-_COUNTS = ("looked", "replayed", "filtered", "waiting", "dead_letters", "forgotten", "damaged")
+# of what an admin port shows in part, and what is then missing
+_MARKS = {"data_left_out": "data", "attributes_cut": "text of the attributes"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,13 +60,20 @@ class _Screen:
     def show(self, page: Mapping[str, Any], events: Sequence[EventView]) -> None:
         for position in page["damaged"]:
             self._complain(f"the event at {position} is damaged on disk")
+        print_lines(self._lines(events) if self._table is None else self._table.lines(events))
+
+    def _lines(self, events: Sequence[EventView]) -> Iterator[str]:
+        """In JSON: what was cut is shown with its mark, and is no whole event."""
+        if not self._full:
+            yield from map(json_line, events)
+            return
         for view in events:
-            if view.get("data_left_out"):
-                self._complain(f"the data of the event at {view['position']} is too large to fetch: use --data DIR")
-        whole = [view for view in events if not view.get("data_left_out")]
-        lines = map(full_line if self._full else json_line, whole) if self._table is None else self._table.lines(events)
-        sys.stdout.writelines(f"{line}\n" for line in lines)
-        sys.stdout.flush()
+            missing = [what for mark, what in _MARKS.items() if view.get(mark)]
+            if missing:
+                what = " and the ".join(missing)
+                self._complain(f"the {what} of the event at {view['position']} is too large to fetch: use --data DIR")
+            else:
+                yield full_line(view)
 
     def _complain(self, reason: str) -> None:
         print(f"wayside events: {reason}", file=sys.stderr)
@@ -124,7 +140,7 @@ async def replay(admin: str, wanted: Wanted, after: int | None, dry_run: bool) -
     try:
         while not done:
             step = await source.act("/replay", asked)
-            counts.update({name: step[name] for name in _COUNTS})
+            counts.update({name: step[name] for name in REPLAY_COUNTS})
             asked |= {"from": step["from"], "to": step["to"], "after": step["last"]}
             done = step["done"]
             progress.tell(f"looked at {counted(counts['looked'], 'event')}, replayed {counts['replayed']}")
@@ -132,8 +148,8 @@ async def replay(admin: str, wanted: Wanted, after: int | None, dry_run: bool) -
         progress.end(None if done or asked["after"] == after else _cut_short(asked, counts))
         await source.stop()
     times = {name: asked[name] for name in ("from", "to")}
-    summary = {"trigger": step["trigger"], **times, "dry_run": dry_run, **{name: counts[name] for name in _COUNTS}}
-    print(replay_words(summary) if sys.stdout.isatty() else json.dumps(summary))
+    summary = {"trigger": step["trigger"], **times, "dry_run": dry_run, **counts}
+    print_lines([replay_words(summary) if sys.stdout.isatty() else json.dumps(summary)])
     return 0
 
 
@@ -158,7 +174,7 @@ async def redeliver(admin: str, trigger: str | None, positions: Sequence[int] | 
     finally:
         await source.stop()
     summary = {"redelivered": triggers.total(), "triggers": dict(triggers)}
-    print(redeliver_words(summary) if sys.stdout.isatty() else json.dumps(summary))
+    print_lines([redeliver_words(summary) if sys.stdout.isatty() else json.dumps(summary)])
     return EXIT_FAILED if positions and not triggers.total() else 0
 
 

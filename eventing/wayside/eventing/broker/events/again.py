@@ -13,7 +13,7 @@ from enum import Enum
 from typing import NamedTuple
 
 from wayside.eventing.broker import kept
-from wayside.eventing.broker.scan import Range, scan
+from wayside.eventing.broker.events.scan import Range, scan
 from wayside.eventing.broker.tables import IS_AGAIN, NOT_SETTLED
 from wayside.eventing.event import CloudEvent
 from wayside.eventing.triggers.names import BrokerName, TriggerName

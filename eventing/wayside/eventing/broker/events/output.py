@@ -1,6 +1,6 @@
 """How `wayside events` shows events: a JSON line each, whole CloudEvents, or columns for people.
 
-Invariant: pure. A line holds one event whatever its attributes and data hold; what could steer a terminal is escaped.
+Invariant: pure. A line holds one event whatever its attributes and data hold; columns are printable.
 """
 
 import base64
@@ -53,7 +53,9 @@ def _cells(view: EventView) -> tuple[str, ...]:
     event = view["event"]
     received = f"{view['received'][:23]}Z"
     shown = (event["type"], event["source"], event["id"])
-    deliveries = "; ".join(map(_delivery, view["deliveries"])) or "(no Trigger)"
+    more = view.get("deliveries_left_out")
+    told = [*map(_delivery, view["deliveries"]), *([f"and {more} more"] if more else [])]
+    deliveries = "; ".join(told) or "(no Trigger)"
     return (str(view["position"]), received, *(_cut(visible(text)) for text in shown), str(view["size"]), deliveries)
 
 

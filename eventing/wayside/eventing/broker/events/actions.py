@@ -5,24 +5,24 @@ Invariant: each call is a bounded step, so that deliveries and appends go on bes
 """
 
 import asyncio
-import json
 from collections.abc import Collection, Coroutine, Mapping, Sequence
 from typing import Any, TypeVar
 
-from wayside.eventing.broker import again, kept
-from wayside.eventing.broker.again import Redelivered, Replayed, Sought
-from wayside.eventing.broker.asked import Asked
+from wayside.eventing.broker import kept
 from wayside.eventing.broker.dispatcher import Dispatcher
-from wayside.eventing.broker.instants import parse_instant
-from wayside.eventing.broker.listing import Selection, known_triggers, read_listing
-from wayside.eventing.broker.listing_json import DataForm, listing_view
-from wayside.eventing.broker.scan import ANY_TIME, Range, Span
+from wayside.eventing.broker.events import again
+from wayside.eventing.broker.events.again import Redelivered, Replayed, Sought
+from wayside.eventing.broker.events.asked import Asked
+from wayside.eventing.broker.events.instants import parse_instant
+from wayside.eventing.broker.events.listing import Selection, known_triggers, read_listing
+from wayside.eventing.broker.events.listing_json import DataForm, listing_answer
+from wayside.eventing.broker.events.scan import ANY_TIME, Range, Span
 from wayside.eventing.broker.store import BrokerStore
-from wayside.eventing.broker.trigger_choice import choose_trigger
 from wayside.eventing.clock import Clock, format_time
 from wayside.eventing.errors import ConfigurationError
 from wayside.eventing.http.admin import Action, BadRequest, Query
 from wayside.eventing.triggers.names import TriggerName
+from wayside.eventing.triggers.trigger_choice import choose_trigger
 
 R = TypeVar("R")
 STEP_ROWS = 1_000
@@ -48,7 +48,7 @@ class EventActions:
         return {"/replay": self.replay, "/redeliver": self.redeliver}
 
     async def events(self, query: Mapping[str, str]) -> bytes:
-        """A page of the events that are kept."""
+        """A page of the events that are kept, no longer than clients take, whatever is in them."""
         asked = Asked(query)
         span, order = self._take_span(asked), asked.take_choice("order", ("oldest", "newest"))
         after, limit = _take_after(asked), asked.take_whole("limit", 1, STEP_ROWS)
@@ -61,7 +61,7 @@ class EventActions:
         chosen = Selection(trigger, type_, source, dead_letters)
         within = Range(span, after, limit or LISTED_ROWS, order == "newest")
         listing = await self._store.look(lambda connection: read_listing(connection, within, chosen))
-        return await asyncio.to_thread(lambda: _as_json({**listing_view(listing, form), **_span_view(span)}))
+        return await asyncio.to_thread(listing_answer, listing, form, _span_view(span))
 
     async def replay(self, body: Mapping[str, Any]) -> Mapping[str, Any]:
         """Deliver the next of its broker's events that a Trigger's filter passes now to it once more."""
@@ -173,7 +173,3 @@ def _replay_view(found: Sought, made: Replayed) -> Mapping[str, Any]:
         "last": found.last,
         "done": found.done,
     }
-
-
-def _as_json(view: Mapping[str, Any]) -> bytes:
-    return json.dumps(view, ensure_ascii=False).encode()

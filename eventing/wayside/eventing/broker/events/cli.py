@@ -11,9 +11,9 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from wayside.eventing.broker import events_commands as commands
-from wayside.eventing.broker.events_source import Wanted
-from wayside.eventing.broker.instants import parse_instant
+from wayside.eventing.broker.events import commands
+from wayside.eventing.broker.events.instants import parse_instant
+from wayside.eventing.broker.events.source import Wanted
 from wayside.eventing.command import EXIT_FAILED, Parser, parse_arguments, run_command
 from wayside.eventing.errors import ConfigurationError
 from wayside.eventing.http.url import Url

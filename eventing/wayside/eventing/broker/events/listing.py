@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from wayside.eventing.broker import kept
-from wayside.eventing.broker.again import IS_DEAD_LETTER, STATE, State
+from wayside.eventing.broker.events.again import IS_DEAD_LETTER, STATE, State
+from wayside.eventing.broker.events.scan import Range, newest, scan
 from wayside.eventing.broker.kept import Kept
-from wayside.eventing.broker.scan import Range, newest, scan
 from wayside.eventing.broker.tables import IS_AGAIN
 from wayside.eventing.storage.entry import KeptEntry
 from wayside.eventing.triggers.names import BrokerName, TriggerName
