@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,10 @@ def _numbers(connection: sqlite3.Connection) -> list[int]:
 def _on_disk(path: Path) -> list[int]:
     with closing(open_connection(path)) as connection:
         return _numbers(connection)
+
+
+def _threads(prefix: str) -> list[str]:
+    return sorted(thread.name for thread in threading.enumerate() if thread.name.startswith(prefix))
 
 
 @pytest.fixture
@@ -151,6 +156,53 @@ async def test_a_read_cannot_write_and_may_fail(database: Database) -> None:
     with pytest.raises(sqlite3.OperationalError, match="no such table"):
         await database.read(lambda connection: connection.execute("SELECT * FROM nowhere"))
     assert await database.read(_numbers) == []
+
+
+async def test_neither_reads_nor_the_stop_wait_for_the_loops_own_threads(database: Database) -> None:
+    gate = threading.Event()
+    loop = asyncio.get_running_loop()
+    loop.set_default_executor(ThreadPoolExecutor(1))
+    held = loop.run_in_executor(None, gate.wait, _PATIENCE_S)
+    await database.write(_insert(1))
+    assert await database.read(_numbers) == [1]
+    await database.stop()
+    assert not held.done()
+    gate.set()
+    assert await held
+
+
+async def test_reads_run_in_order_and_those_that_were_given_up_not_at_all(database: Database) -> None:
+    order: list[int] = []
+    gate = threading.Event()
+    held = asyncio.create_task(database.read(lambda _: gate.wait(_PATIENCE_S)))
+    reads = [asyncio.create_task(database.read(lambda _, n=number: order.append(n))) for number in range(100)]
+    await asyncio.sleep(0)
+    for read in reads[::2]:
+        read.cancel()
+    await asyncio.wait(reads[::2])
+    gate.set()
+    assert await held
+    await asyncio.gather(*reads[1::2])
+    assert order == list(range(1, 100, 2))
+
+
+async def test_reads_that_were_asked_for_before_the_stop_are_answered(database: Database) -> None:
+    reads = [asyncio.create_task(database.read(_numbers)) for _ in range(50)]
+    await asyncio.sleep(0)
+    await database.stop()
+    assert await asyncio.gather(*reads) == [[]] * 50
+
+
+async def test_the_reading_thread_starts_with_the_first_read_and_ends_with_the_stop(tmp_path: Path) -> None:
+    database = Database(tmp_path / "threads.db", _SCHEMA)
+    for _ in range(2):
+        await database.start()
+        assert _threads("db-threads") == ["db-threads"]
+        for _ in range(3):
+            await database.read(_numbers)
+        assert _threads("db-threads") == ["db-threads", "db-threads-reader_0"]
+        await database.stop()
+        assert _threads("db-threads") == []
 
 
 async def test_stop_commits_what_was_asked(database: Database) -> None:

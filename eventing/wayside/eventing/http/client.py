@@ -7,6 +7,7 @@ Invariant: a request is written at most once; `send` returns its response or rai
 import asyncio
 import select
 import ssl
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -14,6 +15,7 @@ import httptools
 
 from wayside.eventing.errors import WaysideError
 from wayside.eventing.http.message import Headers, Response, find, head
+from wayside.eventing.http.resolving import Lookup, Resolver, Unresolved, look_up
 from wayside.eventing.http.url import Origin, Url
 
 _RESPONSE_LIMIT = 16 << 20
@@ -21,7 +23,7 @@ _HEAD_LIMIT = 256 << 10
 
 
 class Unreachable(WaysideError):
-    """No response came: the connection could not be made, broke, timed out, or spoke no HTTP."""
+    """No response came: the host was not found, the connection not made, or it broke, timed out or spoke no HTTP."""
 
 
 @dataclass(slots=True)
@@ -35,10 +37,18 @@ class HttpClient:
     """A pool of connections; made once by a service, closed by that service.
 
     `idle_limit` bounds idle connections an origin; `idle_s` is how long one may lie idle, shorter than servers'
-    usual keep-alive, so that a request seldom meets a connection that is just being closed.
+    usual keep-alive, so that a request seldom meets a connection that is just being closed. `lookup` finds the
+    addresses of a host, as `Resolver` says: a host whose lookup hangs holds up no request to another.
     """
 
-    def __init__(self, idle_limit: int = 64, idle_s: float = 4.0, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self,
+        idle_limit: int = 64,
+        idle_s: float = 4.0,
+        tls: ssl.SSLContext | None = None,
+        lookup: Lookup = look_up,
+    ) -> None:
+        self._resolver = Resolver(lookup)
         self._idle_limit = idle_limit
         self._idle_s = idle_s
         self._tls = tls
@@ -56,6 +66,8 @@ class HttpClient:
                 return await connection.exchange(request, method == b"HEAD", deadline)
             finally:
                 self._give_back(pool, connection, loop.time())
+        except Unresolved as exc:
+            raise Unreachable(f"{url.text}: {exc}") from exc
         except TimeoutError as exc:
             raise Unreachable(f"{url.text}: no answer within {timeout_s:g} s") from exc
         except OSError as exc:
@@ -86,12 +98,26 @@ class HttpClient:
         return None
 
     async def _connect(self, origin: Origin, deadline: float) -> "_Connection":
+        """Try the host's addresses one after another: each has its share of the time that is left."""
+        *others, last = await self._resolver.resolve(origin.host, deadline)
+        loop = asyncio.get_running_loop()
+        for untried, address in zip(range(len(others), 0, -1), others, strict=True):
+            share_s = (deadline - loop.time()) / (untried + 1)
+            with suppress(OSError):  # the next one may do
+                return await self._connect_to(address, origin, loop.time() + share_s)
+        try:
+            return await self._connect_to(last, origin, deadline)
+        except OSError:
+            self._resolver.forget(origin.host)
+            raise
+
+    async def _connect_to(self, address: str, origin: Origin, deadline: float) -> "_Connection":
         if origin.tls and self._tls is None:
             self._tls = ssl.create_default_context()
-        tls = self._tls if origin.tls else None
+        tls, name = (self._tls, origin.host) if origin.tls else (None, None)
         loop = asyncio.get_running_loop()
         async with asyncio.timeout_at(deadline):
-            _, made = await loop.create_connection(_Connection, origin.host, origin.port, ssl=tls)
+            _, made = await loop.create_connection(_Connection, address, origin.port, ssl=tls, server_hostname=name)
         return made
 
     def _give_back(self, pool: _Pool, connection: "_Connection", now: float) -> None:

@@ -10,6 +10,7 @@ import queue
 import sqlite3
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -38,9 +39,10 @@ class Database:
     are and how much each brings. A process that was forked from one that has a store open must not use it.
 
     `schema` is SQL that may be run again; `reclaims` as in `open_connection`. `read` runs on a connection and a thread
-    of its own, beside the writer, and sees one moment of the store. What a work returns must not lean on the
-    connection: fetch inside the work. `write` and `read` raise what their work raised, `sqlite3.Error` where the disk
-    fails, and `WaysideError` where the store is not open.
+    of its own, beside the writer, and sees one moment of the store; that thread starts with the first read. Nothing
+    here waits for the loop's own threads, which others may fill. What a work returns must not lean on the connection:
+    fetch inside the work. `write` and `read` raise what their work raised, `sqlite3.Error` where the disk fails, and
+    `WaysideError` where the store is not open.
     """
 
     def __init__(self, path: Path, schema: str, reclaims: bool = False) -> None:
@@ -51,7 +53,7 @@ class Database:
         self._is_open = False
         self._thread: threading.Thread | None = None  # until it has ended, which is later than `_is_open`
         self._reader: sqlite3.Connection | None = None
-        self._read_lock = threading.Lock()
+        self._reading: ThreadPoolExecutor | None = None  # one thread, which alone uses `_reader`; as long as `_thread`
 
     async def start(self) -> None:
         """Open the file. Raises `ConfigurationError` where it cannot be opened or is no database of this schema."""
@@ -69,6 +71,7 @@ class Database:
             opened.pop_all()
         # A daemon: a process that fails must be able to end, and what is not committed was not acknowledged.
         name = f"db-{self.path.stem}"
+        self._reading = ThreadPoolExecutor(1, thread_name_prefix=f"{name}-reader")
         self._thread = threading.Thread(target=self._write_groups, args=(writer,), name=name, daemon=True)
         self._thread.start()
         self._is_open = True
@@ -78,16 +81,17 @@ class Database:
         if self._is_open:
             self._is_open = False
             self._jobs.put(None)
-        if self._thread is not None:
-            await asyncio.to_thread(self._finish, self._thread)
-            self._thread = None
+        thread, reading = self._thread, self._reading
+        if thread is not None and reading is not None:
+            await asyncio.get_running_loop().run_in_executor(reading, self._finish, thread)
+            reading.shutdown()  # does not wait: its thread has nothing left to do
+            self._thread = self._reading = None
 
     def _finish(self, thread: threading.Thread) -> None:
         thread.join()
-        with self._read_lock:
-            if self._reader is not None:
-                self._reader.close()
-            self._reader = None
+        if self._reader is not None:
+            self._reader.close()
+        self._reader = None
 
     def _not_open(self) -> WaysideError:
         return WaysideError(f"the store {self.path} is not open")
@@ -109,18 +113,22 @@ class Database:
         return done
 
     async def read(self, work: Work[R]) -> R:
-        """Run a read-only `work(connection)` on the reading connection, in a thread and a transaction of its own."""
-        return await asyncio.to_thread(self._locked_read, work)
+        """Run a read-only `work(connection)` on the reading connection, in a transaction of its own.
 
-    def _locked_read(self, work: Work[R]) -> R:
-        with self._read_lock:
-            if self._reader is None:
-                raise self._not_open()
-            self._reader.execute("BEGIN")
-            try:
-                return work(self._reader)
-            finally:
-                self._reader.execute("ROLLBACK")
+        Reads run one at a time, in the order of their calls; one that nobody waits for any longer is not begun.
+        """
+        if self._reading is None:
+            raise self._not_open()
+        return await asyncio.get_running_loop().run_in_executor(self._reading, self._read, work)
+
+    def _read(self, work: Work[R]) -> R:
+        if self._reader is None:
+            raise self._not_open()
+        self._reader.execute("BEGIN")
+        try:
+            return work(self._reader)
+        finally:
+            self._reader.execute("ROLLBACK")
 
     def _write_groups(self, connection: sqlite3.Connection) -> None:
         running = True
