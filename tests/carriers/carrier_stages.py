@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from wayside.eventing.errors import MalformedEvent
 from wayside.eventing.event import CloudEvent
 from wayside.eventing.filters.everything import Everything
 from wayside.eventing.filters.exact import exact
@@ -35,6 +36,7 @@ class Subscriber(MemorySink):
         self.away = False
         self.attempts = 0
         self.refused_ids: set[str] = set()
+        self.malformed_ids: set[str] = set()
         self.hanging_ids: set[str] = set()
         self.failing_ids: set[str] = set()
         self.let_go = asyncio.Event()
@@ -54,6 +56,8 @@ class Subscriber(MemorySink):
             raise SinkUnavailable("not at the first attempt")
         if event.id in self.refused_ids:
             raise EventRefused("never wanted")
+        if event.id in self.malformed_ids:
+            raise MalformedEvent("no event that it can read")
         await super().send(event)
 
 

@@ -70,7 +70,7 @@ async def test_a_subscriber_that_is_away_is_tried_again_and_delays_no_other(stag
 
 async def test_what_is_refused_for_good_is_a_dead_letter_with_its_reason_and_the_rest_flows(stage: Any) -> None:
     refusing, taking = Subscriber("refusing"), Subscriber("taking")
-    refusing.refused_ids = {"1", "3"}
+    refusing.refused_ids, refusing.malformed_ids = {"1"}, {"3"}
     carrier = await stage(refusing, taking)
     for n in range(5):
         await carrier.send(event(str(n), data=b'{"n":%d}' % n))

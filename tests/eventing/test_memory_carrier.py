@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from wayside.eventing.errors import MalformedEvent
 from wayside.eventing.event import CloudEvent
 from wayside.eventing.filters.exact import exact
 from wayside.eventing.memory_carrier import DeadLetter, MemoryCarrier, MemoryLimits
@@ -43,6 +44,11 @@ class FaultySink(MemorySink):
         raise ZeroDivisionError("one by none")
 
 
+class CancelledSink(MemorySink):
+    async def send(self, event: CloudEvent) -> None:
+        raise asyncio.CancelledError
+
+
 async def running(sink: MemorySink, limits: MemoryLimits | None = None) -> tuple[MemoryCarrier, Pauses]:
     pauses = Pauses()
     carrier = MemoryCarrier(limits, pause=pauses)
@@ -55,6 +61,8 @@ async def running(sink: MemorySink, limits: MemoryLimits | None = None) -> tuple
     ("sink", "attempts", "reason"),
     [
         (MemorySink([EventRefused("never")]), 1, "never"),
+        (MemorySink([MalformedEvent("no event")]), 1, "no event"),
+        (CancelledSink(), 3, "3 attempts, the last: the sink failed: CancelledError: "),
         (MemorySink([SinkUnavailable("away")] * 3), 3, "3 attempts, the last: away"),
         (FaultySink(), 3, "3 attempts, the last: the sink failed: ZeroDivisionError: one by none"),
     ],
@@ -99,13 +107,30 @@ async def test_what_waits_is_bounded_and_so_is_what_is_with_a_sink() -> None:
     carrier, _ = await running(sink, MemoryLimits(in_flight=2, waiting_events=5))
     for number in range(5):
         await carrier.send(event(str(number)))
-    with pytest.raises(SinkUnavailable, match="5 deliveries wait"):
-        await carrier.send(event("5"))
+    await carrier.send(event("5"))
+    assert list(carrier.dead_letters) == [DeadLetter("sub", event("5"), "5 events wait, which is the limit")]
     await asyncio.sleep(0)
     assert sink.waiting == 2
     sink.let_go.set()
     await carrier.wait_settled()
     assert len(sink.events) == 5
+    await carrier.stop()
+
+
+async def test_a_subscription_that_is_full_refuses_for_no_other() -> None:
+    hanging, taking = HeldSink(), MemorySink()
+    carrier = MemoryCarrier(MemoryLimits(waiting_events=1))
+    for number in range(50):
+        carrier.subscribe(f"hanging {number}", hanging)
+    carrier.subscribe("taking", taking)
+    await carrier.start()
+    for number in range(3):
+        await carrier.send(event(str(number)))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+    assert [one.id for one in taking.events] == ["0", "1", "2"]
+    assert hanging.waiting == 50
+    assert len(carrier.dead_letters) == 100
     await carrier.stop()
 
 

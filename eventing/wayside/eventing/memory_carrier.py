@@ -1,16 +1,18 @@
 """A carrier within one process that keeps nothing on disk: what users' tests run in the place of a broker or of Kafka.
 
 Invariant: for each subscription whose filter passes it, an event that was accepted is waiting, delivered, or a dead
-letter with its reason, until `stop`; a subscription that fails or hangs delays no other.
+letter with its reason, until `stop`; a subscription that fails, hangs or is full delays no other, and refuses for none.
 """
 
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import count
 
 from wayside.eventing.backoff import Backoff
+from wayside.eventing.cancellation import ends_this_task
+from wayside.eventing.errors import MalformedEvent
 from wayside.eventing.event import CloudEvent
 from wayside.eventing.filters.everything import Everything
 from wayside.eventing.filters.filter import Filter
@@ -28,8 +30,8 @@ class DeadLetter:
 
 @dataclass(frozen=True, slots=True)
 class MemoryLimits:
-    """How often an event is tried, how many of a subscription are with its sink at once, and how many are kept: waiting
-    ones, beyond which none is accepted, and dead letters, of which the newest stay.
+    """How often an event is tried; for each subscription, how many are with its sink at once, and how many wait, those
+    among them: what comes beyond is its dead letter. Of all dead letters the newest `dead_letters` stay.
     """
 
     attempts: int = 10
@@ -44,6 +46,7 @@ class _Subscription:
     sink: Sink
     filter: Filter
     room: asyncio.Semaphore
+    waiting: set[asyncio.Task[None]] = field(default_factory=set)
 
 
 class MemoryCarrier:
@@ -63,7 +66,6 @@ class MemoryCarrier:
         self._backoff = backoff or Backoff()
         self._pause = pause
         self._subscriptions: dict[str, _Subscription] = {}
-        self._waiting: set[asyncio.Task[None]] = set()
         self._running = False
 
     def subscribe(self, name: str, sink: Sink, filter: Filter | None = None, ordered: bool = False) -> None:
@@ -83,26 +85,32 @@ class MemoryCarrier:
     async def stop(self) -> None:
         """Deliver nothing more. What still waited is forgotten: memory outlives nothing."""
         self._running = False
-        for task in self._waiting:
+        waiting = self._waiting()
+        for task in waiting:
             task.cancel()
-        await asyncio.gather(*self._waiting, return_exceptions=True)
+        await asyncio.gather(*waiting, return_exceptions=True)
 
     async def wait_settled(self) -> None:
         """Return once every event that was accepted is delivered or a dead letter."""
-        while self._waiting:
-            await asyncio.wait(self._waiting)
+        while waiting := self._waiting():
+            await asyncio.wait(waiting)
 
     async def send(self, event: CloudEvent) -> None:
-        """Accept the event for all of its subscriptions. Raises `SinkUnavailable` where not running, or full."""
+        """Accept the event for all of its subscriptions. Raises `SinkUnavailable` where it is not running."""
         if not self._running:
             raise SinkUnavailable("the carrier is not running")
-        if len(self._waiting) >= self._limits.waiting_events:
-            raise SinkUnavailable(f"{len(self._waiting)} deliveries wait, which is the limit")
-        for subscription in self._subscriptions.values():
-            if subscription.filter.passes(event):
-                task = asyncio.create_task(self._deliver(subscription, event))
-                self._waiting.add(task)
-                task.add_done_callback(self._waiting.discard)
+        for subscription in [one for one in self._subscriptions.values() if one.filter.passes(event)]:
+            self._accept(subscription, event)
+
+    def _accept(self, subscription: _Subscription, event: CloudEvent) -> None:
+        if len(subscription.waiting) >= self._limits.waiting_events:
+            return self._bury(subscription, event, f"{len(subscription.waiting)} events wait, which is the limit")
+        task = asyncio.create_task(self._deliver(subscription, event))
+        subscription.waiting.add(task)
+        task.add_done_callback(subscription.waiting.discard)
+
+    def _waiting(self) -> list[asyncio.Task[None]]:
+        return [task for subscription in self._subscriptions.values() for task in subscription.waiting]
 
     async def _deliver(self, subscription: _Subscription, event: CloudEvent) -> None:
         async with subscription.room:
@@ -110,11 +118,13 @@ class MemoryCarrier:
                 asked_s = None
                 try:
                     return await subscription.sink.send(event)
-                except EventRefused as exc:
+                except (EventRefused, MalformedEvent) as exc:
                     return self._bury(subscription, event, str(exc))
                 except SinkUnavailable as exc:
                     reason, asked_s = str(exc), exc.retry_after_s
-                except Exception as exc:  # the edge of a delivery: a sink at fault is one that may recover
+                except (Exception, asyncio.CancelledError) as exc:  # the edge of a delivery: such a sink may recover
+                    if ends_this_task(exc):
+                        raise
                     reason = f"the sink failed: {type(exc).__name__}: {exc}"
                 if attempt >= self._limits.attempts:
                     return self._bury(subscription, event, f"{attempt} attempts, the last: {reason}")

@@ -167,7 +167,7 @@ class Readings:
         url = Url.parse(f"http://{LOOPBACK}:{listener.admin_port}{path}")
         try:
             response = await self._client.send(b"GET", url, [], timeout_s=_TIMEOUT_S)
-        except Unreachable as exc:
+        except (Unreachable, SinkUnavailable) as exc:
             raise NotReadable(str(exc)) from exc
         if response.status != 200:
             raise NotReadable(f"{url.text} answered {response.status}: {response.body[:200]!r}")

@@ -18,6 +18,7 @@ from wayside.eventing.command import EXIT_CONFIGURATION
 from wayside.eventing.errors import ConfigurationError
 from wayside.eventing.http.client import HttpClient, Unreachable
 from wayside.eventing.http.url import Url
+from wayside.eventing.sink import SinkUnavailable
 from wayside.local.processes import Process
 
 log = logging.getLogger("wayside.local")
@@ -105,7 +106,7 @@ class Supervisor:
     async def _is_ready(self, url: Url) -> bool:
         try:
             response = await self._client.send(b"GET", url, [], timeout_s=2.0)
-        except Unreachable:
+        except (Unreachable, SinkUnavailable):
             return False
         return response.status == 200
 

@@ -51,7 +51,7 @@ class Receiver:
             return Response.text(400, str(exc))
         try:
             await self._sink.send(event)
-        except EventRefused as exc:
+        except (EventRefused, MalformedEvent) as exc:
             return Response.text(400, str(exc))
         except SinkUnavailable as exc:
             return Response.text(503, str(exc), [(b"retry-after", b"%d" % (exc.retry_after_s or 1))])

@@ -1,10 +1,12 @@
 """What the tests of the Kafka carrier share: topics of their own on the real Kafka, events, and patience."""
 
 import asyncio
+import sys
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +14,8 @@ from wayside.eventing.event import CloudEvent
 from wayside.eventing.kafka.address import KafkaAddress
 from wayside.eventing.kafka.subscription import Subscription
 from wayside.eventing.vocabulary import INFERENCE_SERVICE, NAMESPACE, REQUEST
+
+sys.path.insert(0, str(Path(__file__).parent))  # for what tests share that is no fixture
 
 Wait = Callable[[Callable[[], bool]], Awaitable[None]]
 MakeEvent = Callable[..., CloudEvent]

@@ -19,14 +19,17 @@ from wayside.eventing.sink import MemorySink
 
 
 class FileSink(MemorySink):
-    """Appends the id of an event to a file, in one write, out of order."""
+    """Appends the id of an event to a file, in one write, out of order; some take far longer than the others, so that
+    at any moment there are events in flight that others have overtaken.
+    """
 
     def __init__(self, path: str) -> None:
         super().__init__()
         self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
 
     async def send(self, event: CloudEvent) -> None:
-        await asyncio.sleep(0.002 * (1 + int(event.id) % 20))
+        number = int(event.id)
+        await asyncio.sleep(1.0 if number % 50 == 0 else 0.008 * (1 + number % 20))
         os.write(self._file, f"{event.id}\n".encode())
 
 

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from wayside.eventing.errors import ConfigurationError
-from wayside.eventing.kafka.address import KafkaAddress, is_kafka_url, parse_address
+from wayside.eventing.kafka.address import KafkaAddress, is_kafka_url, parse_address, parse_servers
 from wayside.eventing.kafka.subscription import Subscription
 
 
@@ -43,6 +43,12 @@ def test_what_no_address_is(text: str) -> None:
 def test_a_password_in_an_address_is_refused_and_not_shown() -> None:
     with pytest.raises(ConfigurationError, match="--kafka-config") as raised:
         parse_address("kafka://user:hunter2@kafka:9092/topic")
+    assert "hunter2" not in str(raised.value)
+
+
+def test_a_password_among_servers_alone_is_refused_and_not_shown() -> None:
+    with pytest.raises(ConfigurationError, match="--kafka-config") as raised:
+        parse_servers("kafka,user:hunter2@kafka:9092")
     assert "hunter2" not in str(raised.value)
 
 

@@ -7,7 +7,14 @@ from hypothesis import strategies as st
 
 from wayside.eventing.errors import MalformedEvent
 from wayside.eventing.event import CloudEvent
-from wayside.eventing.kafka.binding import decode, encode, encode_structured, message_key
+from wayside.eventing.kafka.binding import (
+    OVERHEAD_BYTES,
+    KafkaRecord,
+    decode,
+    encode,
+    encode_structured,
+    message_key,
+)
 from wayside.eventing.vocabulary import INFERENCE_SERVICE, NAMESPACE
 
 MINIMAL = [("ce_specversion", b"1.0"), ("ce_id", b"1"), ("ce_source", b"s"), ("ce_type", b"t")]
@@ -58,6 +65,26 @@ def test_what_is_no_event(headers: list[tuple[str, bytes | None]], reason: str) 
 def test_a_tombstone_is_an_event_without_data_and_an_empty_header_none() -> None:
     event = decode([*MINIMAL, ("ce_subject", None), ("Content-Type", b"text/plain"), ("other", b"\xff")], None)
     assert (event.data, event.subject, event.datacontenttype) == (b"", None, "text/plain")
+
+
+@pytest.mark.parametrize(
+    ("data", "content_type", "value"),
+    [
+        (b"", None, None),
+        (b"", "text/plain", b""),
+        (b"", "application/cloudevents+json", ...),
+        (b"x", None, b"x"),
+    ],
+)
+def test_an_event_without_data_has_no_value(data: bytes, content_type: str | None, value: object) -> None:
+    _, encoded = encode(CloudEvent("1", "s", "t", data, datacontenttype=content_type))
+    assert encoded if value is ... else encoded == value
+
+
+def test_a_record_is_as_large_as_all_that_is_in_it() -> None:
+    headers: list[tuple[str, bytes | None]] = [("name", b"12345678"), ("é", None)]
+    assert KafkaRecord("t", 0, 0).size_bytes == OVERHEAD_BYTES
+    assert KafkaRecord("t", 0, 0, headers, b"key", b"value").size_bytes == OVERHEAD_BYTES + 4 + 8 + 1 + 3 + 5
 
 
 def test_keys_go_by_service_unless_the_event_asks_for_another() -> None:

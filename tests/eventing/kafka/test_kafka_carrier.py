@@ -7,13 +7,13 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from confluent_kafka import Consumer
+from confluent_kafka import Consumer, Producer
 from prometheus_client import CollectorRegistry
 
 from wayside.eventing.errors import ConfigurationError
 from wayside.eventing.event import CloudEvent
 from wayside.eventing.kafka.address import KafkaAddress
-from wayside.eventing.kafka.binding import decode
+from wayside.eventing.kafka.binding import decode, encode
 from wayside.eventing.kafka.groups import GroupReader
 from wayside.eventing.kafka.holding import SourceLimits
 from wayside.eventing.kafka.sink import KafkaEventSink, TopicWriter
@@ -145,6 +145,66 @@ async def test_a_dead_letter_too_large_for_its_topic_is_kept_without_its_bytes(
     assert letter.value() is None
     assert (headers["wayside-omitted-bytes"], headers["wayside-topic"]) == (b"100000", names.topic.encode())
     assert [event.id for event in sink.events] == ["2"]
+
+
+async def test_a_dead_letter_whose_headers_are_too_large_is_kept_without_them(
+    names: Any, make_event: Any, wait_until: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    letters = type(names)(names.servers, names.subscription.dead_letters)
+    letters.create(max_message_bytes="20000")
+    names.create(max_message_bytes="200000")
+    writer = TopicWriter(names.servers, names.topic, {}, 10.0)
+    await writer.start()
+    async with reading(names, MemorySink()):
+        for _ in range(3):
+            await writer.write(b"k", b"no event", [("large", bytes(100_000)), ("x", None)])
+        await wait_until(lambda: committed(names) == 3)
+    await writer.stop()
+    for offset, letter in enumerate(messages(names.servers, letters.topic, 3)):
+        headers = dict(letter.headers())
+        assert (letter.key(), letter.value(), headers["wayside-offset"]) == (None, None, b"%d" % offset)
+        assert (headers["wayside-omitted-bytes"], headers["wayside-omitted-headers"]) == (b"8", b"2")
+    cut = [record.getMessage() for record in caplog.records if "were cut" in record.getMessage()]
+    assert len(cut) == 2  # not one for each
+    assert "without its value, key and headers" in cut[0]
+
+
+async def test_headers_count_against_the_bytes_in_flight(names: Any, wait_until: Any) -> None:
+    names.create()
+    writer, sink = TopicWriter(names.servers, names.topic, {}, 10.0), HangingSink()
+    await writer.start()
+    for number in range(20):
+        event = CloudEvent(str(number), "s", "t")
+        await writer.write(None, None, [*encode(event)[0], ("large", bytes(100_000))])
+    await writer.stop()
+    async with reading(names, sink, limits=SourceLimits(bytes=400_000)) as source:
+        await wait_until(lambda: any(at["paused"] for at in source.view()["partitions"]))
+        assert source.view()["in_flight"]["bytes"] < 600_000
+        assert 3 <= sink.waiting <= 5
+        sink.gate.set()
+        await wait_until(lambda: len(sink.events) == 20)
+
+
+async def test_nothing_waits_where_a_transaction_ends_a_partition(names: Any, wait_until: Any) -> None:
+    """Two events, a marker, seven that were aborted, another marker: nobody reads beyond the second."""
+    names.create()
+    await asyncio.to_thread(write_transactions, names)
+    sink, registry = MemorySink(), CollectorRegistry()
+    async with reading(names, sink, registry=registry):
+        await wait_until(lambda: committed(names) == 11)
+        await wait_until(lambda: registry.get_sample_value("wayside_source_lag", {"topic": names.topic}) == 0)
+    assert [event.id for event in sink.events] == ["0", "1"]
+
+
+def write_transactions(names: Any) -> None:
+    producer = Producer({"bootstrap.servers": names.servers, "transactional.id": names.topic, "log_level": "0"})
+    producer.init_transactions(20)
+    for count, end in ((2, producer.commit_transaction), (7, producer.abort_transaction)):
+        producer.begin_transaction()
+        for number in range(count):
+            producer.produce(names.topic, b"x", headers=encode(CloudEvent(str(number), "s", "t"))[0])
+        producer.flush(20)
+        end(20)
 
 
 async def test_what_the_sink_did_not_accept_is_not_committed(names: Any, make_event: Any, wait_until: Any) -> None:

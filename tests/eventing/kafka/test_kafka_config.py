@@ -28,6 +28,7 @@ REFUSED = {
     **dict.fromkeys(("logger", "on_commit", "on_delivery", "opaque", "interceptors"), "callbacks"),
     **dict.fromkeys(("error_cb", "oauth_cb", "made_up_cb"), "callbacks"),
     "plugin.library.paths": "foreign code",
+    "default.topic.config": "a line of its own",
 }
 # what people set, of producers, consumers and connections alike
 USUAL = """
@@ -69,6 +70,13 @@ def test_a_file_of_settings(tmp_path: Path) -> None:
         *((f"{name}=secret", f"{re.escape(name)} cannot be set: .*{words}") for name, words in REFUSED.items()),
         ("secret", "not key=value"),
         ("=secret", "not key=value"),
+        ("sasl.password: secret=", "not key=value"),
+        ("sasl.password secret==", "not key=value"),
+        ("sasl.password: secret=more", "not key=value"),
+        ("SecretKey=secret", "not key=value"),
+        ("secret=", "no value"),
+        ("partitioner=random", "partitioner must go by the key"),
+        ("partitioner=secret", "partitioner must go by the key"),
         ("sasl.password=", "no value"),
         ("client.id=secret", "twice"),
     ],

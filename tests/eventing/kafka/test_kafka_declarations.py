@@ -12,6 +12,7 @@ from wayside.eventing.event import CloudEvent
 from wayside.eventing.kafka.address import KafkaAddress
 from wayside.eventing.kafka.binding import KafkaRecord, encode, encode_structured
 from wayside.eventing.kafka.declarations import Declarations, is_plain, parse_declarations
+from wayside.eventing.kafka.letter import letters_of
 from wayside.eventing.kafka.plain import Declaration
 from wayside.eventing.kafka.subscription import Subscription
 from wayside.eventing.payloads.payload import Kind, Protocol
@@ -81,6 +82,9 @@ BROKEN = [("ce_specversion", b"1.0"), ("ce_source", b"s"), ("ce_type", b"t")]
         (encode_structured(EVENT)[0], False),
         (BROKEN, False),
         ([("ce_id", None)], False),
+        ([("trace", b"1"), ("ce_knativeerrorcode", b"400")], True),
+        ([("ce_knativeerrorcode", b"400"), ("wayside-omitted-bytes", b"4")], False),
+        ([("ce_knativeerrorcode", b"400"), *BROKEN], False),
         ([("trace", b"1"), ("Content-Type", b"Application/CloudEvents-Batch+JSON")], False),
     ],
 )
@@ -107,6 +111,23 @@ def test_a_plain_record_is_what_its_topic_is_declared_as(texts: list[str], topic
 def test_a_plain_record_that_nobody_declared_is_malformed_and_told_of_the_flag(texts: list[str]) -> None:
     with pytest.raises(MalformedEvent, match=r"no CloudEvent: .* declare them: --plain rows="):
         parse_declarations(texts).read(KafkaRecord("rows", 0, 0, value=b"{}"))
+
+
+def test_a_dead_letter_of_a_plain_record_can_be_read_as_plain_again_and_one_without_its_bytes_cannot() -> None:
+    record = KafkaRecord("rows", 1, 2, [("trace", b"7")], value=b"[[1]]")
+    whole, *cut = letters_of(record, "g", 400, "no row")
+    declared = parse_declarations(["request:v2:default/digits"])
+    event = declared.read(KafkaRecord("g.dead-letters", 0, 0, [*whole.headers], value=whole.value))
+    assert (event.type, event.data, event.extensions["kafkaheadertrace"]) == (REQUEST, b"[[1]]", "7")
+    for letter in cut:
+        with pytest.raises(MalformedEvent):
+            declared.read(KafkaRecord("g.dead-letters", 0, 0, [*letter.headers], value=letter.value))
+
+
+def test_a_record_whose_headers_cannot_be_read_is_malformed_wherever_it_lies() -> None:
+    record = KafkaRecord("rows", 0, 0, value=b"[[1]]", unreadable="a header's name is not UTF-8")
+    with pytest.raises(MalformedEvent, match="a header's name is not UTF-8; its headers are lost"):
+        parse_declarations(["knative"]).read(record)
 
 
 def test_an_event_stays_an_event_and_a_broken_one_stays_broken() -> None:

@@ -1,23 +1,23 @@
 """What becomes of one message, with sinks that refuse, fail and come back."""
 
 import asyncio
-import base64
 import logging
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry
 
 from wayside.eventing.errors import MalformedEvent
 from wayside.eventing.event import CloudEvent
-from wayside.eventing.kafka.binding import KafkaRecord, decode, encode
-from wayside.eventing.kafka.dead_letters import letter_headers
+from wayside.eventing.kafka.binding import KafkaRecord, encode
 from wayside.eventing.kafka.declarations import Declarations
 from wayside.eventing.kafka.delivery import Delivery
 from wayside.eventing.kafka.metrics import SourceMetrics
 from wayside.eventing.sink import EventRefused, MemorySink, SinkUnavailable
 
 EVENT = CloudEvent("1", "s", "t", b"data")
-RECORD = KafkaRecord("events", 3, 7, [*encode(EVENT)[0], ("other", None)], b"key", b"data")
+RECORD = KafkaRecord("events", 3, 7, [*encode(EVENT)[0]], b"key", b"data")
 
 
 class Letters:
@@ -36,18 +36,38 @@ class Letters:
 class FaultySink(MemorySink):
     """Fails as no sink should."""
 
+    def __init__(self, fault: BaseException | None = None) -> None:
+        super().__init__()
+        self.fault = fault or ZeroDivisionError()
+
     async def send(self, event: CloudEvent) -> None:
-        raise ZeroDivisionError
+        raise self.fault
+
+
+class HangingSink(MemorySink):
+    async def send(self, event: CloudEvent) -> None:
+        await asyncio.Event().wait()
+
+
+def cannot(thing: object) -> Any:
+    """Reads or filters as nothing should."""
+    raise ZeroDivisionError
 
 
 class Bench:
     """A delivery with what it needs around it."""
 
-    def __init__(self, sink: MemorySink, letters: Letters | None = None, passes: bool = True) -> None:
+    def __init__(
+        self,
+        sink: MemorySink,
+        letters: Letters | None = None,
+        passes: Callable[[CloudEvent], bool] = lambda event: True,
+        read: Callable[[KafkaRecord], CloudEvent] | None = None,
+    ) -> None:
         self.registry = CollectorRegistry()
         self.letters = letters or Letters()
         metrics = SourceMetrics(self.registry, ["events"])
-        self.delivery = Delivery(Declarations().read, lambda event: passes, sink, self.letters, metrics)
+        self.delivery = Delivery(read or Declarations().read, passes, sink, self.letters, metrics)
 
     async def deliver(self, record: KafkaRecord = RECORD, abandoned: bool = False) -> bool:
         async with asyncio.timeout(30):
@@ -67,7 +87,7 @@ async def test_an_event_is_sent_once_and_counted() -> None:
 
 async def test_what_does_not_pass_is_counted_and_not_sent() -> None:
     sink = MemorySink()
-    bench = Bench(sink, passes=False)
+    bench = Bench(sink, passes=lambda event: False)
     assert await bench.deliver()
     assert sink.events == []
     assert bench.count("events_total", outcome="filtered") == 1
@@ -101,33 +121,38 @@ async def test_what_is_no_event_is_a_dead_letter() -> None:
     assert [(kept, code) for kept, code, _ in bench.letters.kept] == [(record, 400)]
 
 
-async def test_an_event_that_makes_the_sink_fail_is_a_dead_letter_in_the_end(caplog: pytest.LogCaptureFixture) -> None:
-    bench = Bench(FaultySink())
+@pytest.mark.parametrize("more", [{"read": cannot}, {"passes": cannot}])
+async def test_a_record_that_makes_its_reading_fail_is_a_dead_letter(
+    more: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench = Bench(MemorySink(), **more)
+    for _ in range(9):
+        assert await bench.deliver()
+    assert bench.letters.kept == [(RECORD, 500, "reading it failed: ZeroDivisionError")] * 9
+    assert [record.exc_info is None for record in caplog.records].count(False) == 4  # the 1st, 2nd, 4th and 8th
+
+
+@pytest.mark.parametrize("fault", [ZeroDivisionError(), asyncio.CancelledError()], ids=["raises", "cancels"])
+async def test_an_event_that_makes_the_sink_fail_is_a_dead_letter_in_the_end(
+    fault: BaseException, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench = Bench(FaultySink(fault))
     assert await bench.deliver()
-    assert bench.letters.kept == [(RECORD, 500, "the sink failed: ZeroDivisionError")]
+    assert bench.letters.kept == [(RECORD, 500, f"the sink failed: {type(fault).__name__}")]
     assert "5 of 5 tries" in caplog.text
+
+
+async def test_a_delivery_that_is_cancelled_itself_ends() -> None:
+    bench = Bench(HangingSink())
+    delivering = asyncio.create_task(bench.deliver())
+    await asyncio.sleep(0)
+    delivering.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await delivering
+    assert bench.letters.kept == []
 
 
 async def test_an_abandoned_event_is_not_tried_again_and_not_finished() -> None:
     sink = MemorySink([SinkUnavailable("away", retry_after_s=1000.0)])
     assert not await Bench(sink).deliver(abandoned=True)
     assert sink.events == []
-
-
-def test_a_dead_letter_is_the_message_and_says_why_and_from_where() -> None:
-    headers = letter_headers(RECORD, "group", 400, "because é")
-    assert headers[: len(RECORD.headers)] == RECORD.headers
-    letter = decode(headers, RECORD.value)
-    assert letter.data == b"data"
-    assert letter.extensions["knativeerrordest"] == "group"
-    assert letter.extensions["knativeerrorcode"] == "400"
-    assert base64.b64decode(letter.extensions["knativeerrordata"]).decode() == "because é"
-    origin = {"wayside-topic": b"events", "wayside-partition": b"3", "wayside-offset": b"7"}
-    assert origin.items() <= dict(headers).items()
-
-
-def test_a_dead_letter_of_a_dead_letter_says_the_last_reason_only() -> None:
-    again = KafkaRecord("letters", 0, 1, letter_headers(RECORD, "first", 400, "a"), b"key", b"data")
-    headers = letter_headers(again, "second", 500, "b")
-    assert len(headers) == len({name for name, _ in headers})
-    assert decode(headers, b"").extensions["knativeerrordest"] == "second"

@@ -51,6 +51,25 @@ def test_a_log_that_went_back_is_told() -> None:
     assert not offsets.begin(0)
 
 
+def test_what_is_passed_over_at_the_end_of_a_log_is_committable_once_all_before_it_is_finished() -> None:
+    offsets = PartitionOffsets(10)
+    offsets.begin(5)
+    offsets.pass_over(9)
+    assert offsets.committable == 5
+    offsets.finish(5)
+    assert offsets.committable == 9
+    offsets.pass_over(7)
+    assert offsets.committable == 9
+    assert offsets.begin(9)
+
+
+def test_a_partition_that_ends_without_a_record_is_committable_to_its_end() -> None:
+    holding = Holding(SourceLimits())
+    holding.take_over([P])
+    holding.note_ends({P: 4, PartitionId("other", 0): 9})
+    assert holding.to_commit() == {P: 4}
+
+
 def test_the_span_is_bounded() -> None:
     offsets = PartitionOffsets(3)
     for offset in (1, 2, 9):

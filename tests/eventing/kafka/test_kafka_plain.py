@@ -63,6 +63,22 @@ def test_a_record_of_nothing_is_an_event_of_nothing() -> None:
     assert (event.data, event.time, event.datacontenttype, event.extensions) == (b"", None, None, {})
 
 
+@pytest.mark.parametrize(
+    ("timestamp_ms", "time"),
+    [
+        (-62_135_596_800_000, "0001-01-01T00:00:00.000000000Z"),
+        (-1, "1969-12-31T23:59:59.999000000Z"),
+        (253_402_300_799_999, "9999-12-31T23:59:59.999000000Z"),
+        (-62_135_596_800_001, None),
+        (253_402_300_800_000, None),
+        (1 << 60, None),
+        (-(1 << 63), None),
+    ],
+)
+def test_a_timestamp_that_no_time_can_write_is_no_time(timestamp_ms: int, time: str | None) -> None:
+    assert event_of(KafkaRecord("t", 0, 0, timestamp_ms=timestamp_ms), _READER).time == time
+
+
 def test_a_binary_key_travels_as_base64() -> None:
     assert event_of(KafkaRecord("t", 0, 0, key=b"\xff\x00"), _READER).extensions["key"] == "/wA="
 
@@ -71,7 +87,7 @@ def test_a_binary_key_travels_as_base64() -> None:
     st.lists(st.tuples(HOSTILE, st.none() | st.binary()), max_size=5),
     st.none() | st.binary(),
     st.none() | st.binary(),
-    st.none() | st.integers(0, 1 << 45),
+    st.none() | st.integers(-(1 << 63), (1 << 63) - 1),
 )
 def test_every_record_makes_an_event_that_can_be_sent(
     headers: list[tuple[str, bytes | None]], key: bytes | None, value: bytes | None, timestamp_ms: int | None

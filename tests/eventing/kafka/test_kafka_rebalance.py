@@ -7,6 +7,8 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+from confluent_kafka import Producer
+from foreign_producer import send_with_header
 from prometheus_client import CollectorRegistry
 
 from wayside.eventing.kafka.declarations import parse_declarations
@@ -135,6 +137,33 @@ async def test_poison_goes_to_the_dead_letters_while_the_rest_flows(
     assert registry.get_sample_value("wayside_source_events_total", {"outcome": "dead_lettered"}) == 50
     letters = GroupReader(names.servers, {}).read("look", [names.subscription.dead_letters])
     assert sum(at.end for at in letters) == 50
+
+
+async def test_records_that_no_client_of_ours_writes_are_dead_letters_while_the_rest_flows(
+    names: Any, wait_until: Any
+) -> None:
+    """A header's name that is not UTF-8, and a timestamp far beyond the year 9999, which is a record without a time."""
+    names.create(1)
+    sink = MemorySink()
+    plain = parse_declarations([f"{names.topic}=request:json:default/digits"])
+    source = KafkaSource(Subscription(names.address, names.group, 10.0, plain), sink, {}, CollectorRegistry())
+    await source.start()
+    await asyncio.to_thread(send_at, names, [b"[[0]]"] * 100, 1)  # so that the interpreter has specialised its calls
+    await wait_until(lambda: len(sink.events) == 100)
+    await asyncio.to_thread(send_with_header, names.servers, names.topic, b"[[1]]", b"\xff\xfe\x80")
+    await asyncio.to_thread(send_at, names, [b"[[2]]"], 1 << 60)
+    await wait_until(lambda: committed(names) == 102)
+    await source.stop()
+    assert [(event.data, event.time) for event in sink.events[100:]] == [(b"[[2]]", None)]
+    (letter,) = GroupReader(names.servers, {}).read("look", [names.subscription.dead_letters])
+    assert letter.end == 1
+
+
+def send_at(names: Any, values: list[bytes], timestamp_ms: int) -> None:
+    producer = Producer({"bootstrap.servers": names.servers, "log_level": "0"})
+    for value in values:
+        producer.produce(names.topic, value, timestamp=timestamp_ms, headers=[("trace", b"7")])
+    assert producer.flush(10) == 0
 
 
 async def test_declared_records_are_inference_events_and_the_others_stay_dead_letters(

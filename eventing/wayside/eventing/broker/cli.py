@@ -32,6 +32,7 @@ def parse(argv: Sequence[str], environ: Mapping[str, str]) -> BrokerSettings:
         store_limit_bytes=arguments.store_limit,
         body_limit_bytes=arguments.body_limit,
         connections=arguments.connections,
+        in_flight_bytes=arguments.in_flight_bytes,
     )
 
 
@@ -48,6 +49,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--admin-host", default="127.0.0.1", help="of health, metrics and views (default: 127.0.0.1)")
     add("--admin-port", type=parse_port, default=8611, help="default: 8611")
     add("--in-flight", type=_positive, default=32, help="deliveries at once to one subscriber (default: 32)")
+    add("--in-flight-bytes", type=_positive_size, default="256Mi",
+        help="of events that Triggers hold in memory, all together (default: 256Mi)")  # fmt: skip
     add("--retain", type=_age_s, default="24h", help="how long a settled event is kept, such as 30m (default: 24h)")
     add("--store-limit", type=_positive_size, default="1Gi", help="bytes of events kept at most (default: 1Gi)")
     add("--body-limit", type=_positive_size, default="16Mi", help="bytes of one event at most (default: 16Mi)")

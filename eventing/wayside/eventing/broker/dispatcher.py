@@ -8,6 +8,7 @@ import asyncio
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 
+from wayside.eventing.broker.budget import ByteBudget
 from wayside.eventing.broker.kept import Kept
 from wayside.eventing.broker.lane import Lane, Surroundings
 from wayside.eventing.triggers.manifests import Manifests, Trigger
@@ -23,6 +24,7 @@ class Dispatcher:
 
     def __init__(self, around: Surroundings) -> None:
         self._around = around
+        self._budget = ByteBudget(around.in_flight_bytes // 2)  # the other half is for what their requests hold
         self._resting: asyncio.Task[None] | None = None
         self._lanes: dict[TriggerName, Lane] = {}
         self._tasks: dict[TriggerName, asyncio.Task[None]] = {}
@@ -66,7 +68,7 @@ class Dispatcher:
             self._resting = asyncio.create_task(self._rest())
 
     def _open(self, trigger: Trigger) -> None:
-        lane = self._lanes[trigger.name] = Lane(trigger, self._around)
+        lane = self._lanes[trigger.name] = Lane(trigger, self._around, self._budget)
         task = asyncio.create_task(_run(lane, self._closing.pop(trigger.name, None)), name=f"lane {trigger.name}")
         task.add_done_callback(_log_failure)
         task.add_done_callback(self._running.discard)
@@ -93,15 +95,16 @@ class Dispatcher:
 
     async def stop(self) -> None:
         """Begin no delivery more; let those in flight end within five seconds. May be called twice."""
-        resting, self._resting = self._resting, None
+        resting = [self._resting] if self._resting else []
+        self._resting = None
         for name in list(self._lanes):
             self._close(name)
         tasks = list(self._running)
         if tasks:
             await asyncio.wait(tasks, timeout=_GRACE_S)
-        for task in [*tasks, *([resting] if resting else [])]:
+        for task in (ending := [*tasks, *resting]):
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*ending, return_exceptions=True)
 
 
 async def _run(lane: Lane, predecessor: asyncio.Task[None] | None) -> None:

@@ -2,50 +2,61 @@
 
 Invariant: a delivery leaves the store only when the subscriber, or the dead-letter sink, has the event, or when it is
 kept as a dead letter. Whatever else happens, a crash included, it is delivered again. Lanes share nothing but the
-store, so that a subscriber that fails or hangs delays no other.
+store and a budget of bytes, so that a subscriber that fails or hangs delays no other.
 """
 
 import asyncio
 import logging
+from contextlib import suppress
 from dataclasses import dataclass
 
-from wayside.eventing.broker.backlog import Backlog, Turn
+from wayside.eventing.broker.backlog import Backlog
+from wayside.eventing.broker.budget import ByteBudget
 from wayside.eventing.broker.changes import Delivery
 from wayside.eventing.broker.kept import Kept, tag
 from wayside.eventing.broker.ordering import KeyOrder
 from wayside.eventing.broker.routing import Arrival, Router, TtlSpent
-from wayside.eventing.broker.store import BrokerStore
+from wayside.eventing.broker.store import BrokerStore, ReplyRefused
+from wayside.eventing.broker.store_outage import LONGEST_PAUSE_S, StoreOutage
 from wayside.eventing.broker.subscribers import Subscribers
 from wayside.eventing.broker.tables import Waiting
+from wayside.eventing.broker.turns import Turn
 from wayside.eventing.broker.wire import BAD_REPLY, PREFER_REPLY, BadReply, Failure, dead_letter, forwarded, read_reply
 from wayside.eventing.clock import Clock
 from wayside.eventing.http.client import Unreachable
 from wayside.eventing.http.message import Response
+from wayside.eventing.outage import OutageNotice
 from wayside.eventing.sink import SinkUnavailable
 from wayside.eventing.triggers.delivery import Outcome, backoff_s, classify, retry_after_s
 from wayside.eventing.triggers.manifests import Trigger
 
 log = logging.getLogger("wayside.broker")
-_LONGEST_PAUSE_S = 30.0
+_NO_ROOM = 507
 
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What the lanes of one broker share. `in_flight` bounds the deliveries at once of a Trigger that says no bound."""
+    """What the lanes of one broker share. `in_flight` bounds the deliveries at once of a Trigger that says no bound.
+
+    `in_flight_bytes` bounds what all lanes hold in memory, beyond one delivery each: an event counts twice, for itself
+    and for the request that carries it.
+    """
 
     store: BrokerStore
     router: Router
     subscribers: Subscribers
     clock: Clock
     in_flight: int
+    in_flight_bytes: int = 256 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class _Again:
-    """The delivery is due again after `pause_s`, and `attempts` count as made."""
+    """The delivery is due again after `pause_s`, and `attempts` count as made. `buried`: from now on a dead letter."""
 
     attempts: int
     pause_s: float
+    buried: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,20 +75,28 @@ class Lane:
     """One Trigger's deliveries. `trigger` may be replaced by one of the same name, order and bound: for later attempts.
 
     A delivery that waits for its next attempt gives up its place, so that one bad event does not hold up the others;
-    where the Trigger is `ordered`, it holds up those of its key.
+    where the Trigger is `ordered`, it holds up those of its key. Of the places, half at most are for such attempts, and
+    for those at the dead-letter sink: however many of them hang, new events have the others.
+
+    In memory are what the backlog and the order hold and what is under way: `in_flight` deliveries at most, and all of
+    it within the lane's share of the `budget`, or one delivery.
     """
 
-    def __init__(self, trigger: Trigger, around: Surroundings) -> None:
+    def __init__(self, trigger: Trigger, around: Surroundings, budget: ByteBudget) -> None:
         self.trigger = trigger
         self.retries = 0
         self._around = around
         self._tag = tag(trigger.name)
-        self._limit = trigger.in_flight or around.in_flight
-        self._slots = asyncio.Semaphore(self._limit)
-        self._order = KeyOrder(self._tag) if trigger.ordered else None
-        self._backlog = Backlog(around.store, self._tag)
+        places = trigger.in_flight or around.in_flight
+        self._slots = asyncio.Semaphore(places)
+        self._places_to_retry = max(1, places // 2)
+        self._backlog = Backlog(around.store, self._tag, budget)
+        self._share = self._backlog.share
+        self._order = KeyOrder(self._tag, self._share) if trigger.ordered else None
+        self._outage = StoreOutage(trigger.name)
+        self._sink_notice = OutageNotice(log, f"{trigger.name}: dead letters wait for their sink")
         self._flying = 0
-        self._closing = False
+        self._closing = asyncio.Event()
 
     @property
     def in_flight(self) -> int:
@@ -98,28 +117,50 @@ class Lane:
 
     def close(self) -> None:
         """Begin no further delivery; `run` returns once those in flight have ended."""
-        self._closing = True
+        self._closing.set()
         self._backlog.wake()
 
     async def run(self) -> None:
         """Deliver until `close`. What waits in the store from before comes first."""
-        async with asyncio.TaskGroup() as group:
-            while not self._closing:
-                for turn in await self._next_turns():
-                    if self._order is not None and not turn.resumed and not self._order.admit(turn):
-                        continue
-                    await self._slots.acquire()
-                    if self._closing:
-                        return
-                    group.create_task(self._take(turn))
+        try:
+            async with asyncio.TaskGroup() as group:
+                while not self._closing.is_set():
+                    for turn in await self._next_turns():
+                        await self._slots.acquire()
+                        if self._closing.is_set():
+                            return
+                        self._places_to_retry -= turn.put_off
+                        group.create_task(self._take(turn))
+        finally:
+            self._share.close()
 
     async def _next_turns(self) -> list[Turn]:
+        """Those that may begin as soon as there are places for them."""
+        if self._order is not None and not self._share.has_room:
+            self._order.let_go()
+        is_full = self._order is not None and self._order.full
         try:
-            return await self._backlog.next_turns(only_due=self._order is not None and self._order.full)
+            turns = await self._backlog.next_turns(self._places_to_retry, new=not is_full)
         except SinkUnavailable as exc:
-            log.warning("%s: waits for the store: %s", self.trigger.name, exc)
-            await asyncio.sleep(exc.retry_after_s or _LONGEST_PAUSE_S)
+            await self._pause(self._outage.note_failure(exc))
             return []
+        admitted = [turn for turn in turns if self._order is None or turn.admitted or self._order.admit(turn)]
+        following = [self._next_of_key(delivery) for delivery in self._backlog.take_lost()]
+        return [turn for turn in admitted if self._may_begin(turn)] + [turn for turn in following if turn is not None]
+
+    def _may_begin(self, turn: Turn) -> bool:
+        """Not a dead letter from before this start: it waits with the others, and takes no place of a new one."""
+        if turn.put_off or turn.waiting.failure is None:
+            return True
+        self._share.give(turn.size_bytes)
+        self._backlog.put_off(turn, 0, 0.0, is_letter=True)
+        return False
+
+    async def _pause(self, pause_s: float) -> None:
+        """Or shorter, where the lane is closed."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(pause_s):
+                await self._closing.wait()
 
     async def _take(self, turn: Turn) -> None:
         """Deliver, then what waited for this one's key."""
@@ -128,37 +169,50 @@ class Lane:
         try:
             while following is not None:
                 following = self._end(following, await self._try(following))
-                if self._closing:
+                if self._closing.is_set():
                     return
         finally:
             self._flying -= 1
             self._slots.release()
 
     async def _try(self, turn: Turn) -> _Again | None:
+        """One attempt. Where it is not the subscriber's fault that it is made again, it does not count."""
         try:
-            return await self._deliver(turn, turn.attempt)
+            again = await self._deliver(turn, turn.attempt)
         except SinkUnavailable as exc:
-            log.warning("%s: a delivery cannot be settled and is made again: %s", self.trigger.name, exc)
-            return _Again(turn.attempt, exc.retry_after_s or _LONGEST_PAUSE_S)
+            return _Again(turn.attempt - 1, self._outage.note_failure(exc))
         except Exception:  # the edge of a delivery's task: nothing one event does may stop the lane
             log.exception("%s: delivery of event %d failed", self.trigger.name, turn.waiting.kept.position)
-            return _Again(turn.attempt, _LONGEST_PAUSE_S)
+            return _Again(turn.attempt - 1, LONGEST_PAUSE_S)
+        if again is None:
+            self._outage.note_success()
+        return again
 
     def _end(self, turn: Turn, again: _Again | None) -> Turn | None:
-        """What may begin now that this has ended."""
+        """What may begin now that this attempt has ended."""
+        self._share.give(turn.size_bytes)
+        if turn.put_off:
+            self._places_to_retry += 1
+            self._backlog.wake()
         if again is not None:
-            self._backlog.put_off(turn, again.attempts, again.pause_s)
+            is_letter = again.buried or turn.waiting.failure is not None
+            self._backlog.put_off(turn, again.attempts, again.pause_s, is_letter)
             return None
-        self._backlog.finish(turn.delivery(self._tag))
+        delivery = turn.delivery(self._tag)
+        self._backlog.finish(delivery)
+        return self._next_of_key(delivery)
+
+    def _next_of_key(self, delivery: Delivery) -> Turn | None:
+        """What waited for this one, which is settled or lost, and is in memory."""
         if self._order is None:
             return None
         if self._order.full:
             self._backlog.wake()
-        following = self._order.settle(turn)
+        following = self._order.settle(delivery)
         if isinstance(following, Delivery):
             self._backlog.release(following)
             return None
-        return following
+        return following if following is not None and self._may_begin(following) else None
 
     async def _deliver(self, turn: Turn, attempt: int) -> _Again | None:
         """One attempt, at the subscriber or at the dead-letter sink; None where the delivery is settled."""
@@ -198,7 +252,10 @@ class Lane:
             return _Attempt(Failure.of(response, BAD_REPLY, str(exc)), retry=True)
         except TtlSpent as exc:
             return _Attempt(Failure.of(response, 400, f"its reply was refused: {exc}"))
-        await self._around.store.settle(turn.delivery(self._tag), attempt, reply)
+        try:
+            await self._around.store.settle(turn.delivery(self._tag), attempt, reply)
+        except ReplyRefused as exc:
+            return _Attempt(Failure.of(response, _NO_ROOM, str(exc)), retry=True)
         return _DELIVERED
 
     def _route_reply(self, waiting: Waiting, response: Response) -> Arrival | None:
@@ -217,7 +274,7 @@ class Lane:
             await self._around.store.keep_dead_letter(turn.delivery(self._tag), failure, attempt)
             return None
         await self._around.store.give_up(turn.delivery(self._tag), failure, attempt)
-        return _Again(attempts=0, pause_s=0.0)
+        return _Again(attempts=0, pause_s=0.0, buried=True)
 
     async def _tell_dead_letter_sink(self, turn: Turn, failure: Failure, attempt: int) -> _Again | None:
         spec, delivery = self.trigger.delivery, turn.delivery(self._tag)
@@ -229,10 +286,10 @@ class Lane:
             response = await self._around.subscribers.send(spec.dead_letter_sink, letter, [], spec.timeout_s)
             problem = f"answered {response.status}"
             if classify(response.status) is Outcome.DELIVERED:
+                self._sink_notice.note_back(f"{self.trigger.name}: the dead-letter sink takes dead letters again")
                 await self._around.store.settle_dead_lettered(delivery)
                 return None
         except Unreachable as exc:
             problem = str(exc)
-        pause_s = min(backoff_s(attempt, spec), _LONGEST_PAUSE_S)
-        log.warning("%s: the dead-letter sink failed, again in %.1f s: %s", self.trigger.name, pause_s, problem)
-        return _Again(attempt, pause_s)
+        self._sink_notice.note_away(problem)
+        return _Again(attempt, min(backoff_s(attempt, spec), LONGEST_PAUSE_S))

@@ -27,6 +27,7 @@ from wayside.eventing.clock import Clock, SystemClock
 from wayside.eventing.errors import WaysideError
 from wayside.eventing.http.admin import AdminServer
 from wayside.eventing.http.client import HttpClient
+from wayside.eventing.http.open_files import allow_open_files
 from wayside.eventing.http.server import HttpServer, ServerLimits
 from wayside.eventing.http.url import Url
 from wayside.eventing.sink import Sink, SinkUnavailable
@@ -37,6 +38,7 @@ from wayside.eventing.triggers.watch import ManifestWatch
 log = logging.getLogger("wayside.broker")
 STORE_FILE = "journal.db"
 _TRY_AGAIN_S = 1.0
+_OWN_FILES = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,7 @@ class BrokerSettings:
     store_limit_bytes: int = 1 << 30
     body_limit_bytes: int = 16 << 20
     connections: int = 1024
+    in_flight_bytes: int = 256 << 20
     reload_s: float = 2.0
 
 
@@ -69,6 +72,7 @@ class BrokerService:
         self, settings: BrokerSettings, clock: Clock | None = None, sinks: Mapping[Url, Sink] | None = None
     ) -> None:
         clock = clock or SystemClock()
+        self._settings = settings
         resolver = Resolver(settings.resolve)
         self._watch = ManifestWatch(settings.manifests, resolver, settings.reload_s)  # before they are loaded
         self._manifests = load_manifests(settings.manifests, resolver)
@@ -76,7 +80,9 @@ class BrokerService:
         self.store = BrokerStore(settings.data / STORE_FILE, settings.store_limit_bytes, clock)
         self._client = HttpClient(idle_limit=settings.in_flight)
         subscribers = Subscribers(self._client, sinks or {})
-        around = Surroundings(self.store, self._router, subscribers, clock, settings.in_flight)
+        around = Surroundings(
+            self.store, self._router, subscribers, clock, settings.in_flight, settings.in_flight_bytes
+        )
         self._dispatcher = Dispatcher(around)
         self.store.feed = self._dispatcher.feed
         arrivals = ArrivalCounters()
@@ -118,6 +124,7 @@ class BrokerService:
 
     async def start(self) -> None:
         """Raises `ConfigurationError` for a store that cannot be opened or an address that is in use."""
+        self._ask_for_files()
         self._started.push_async_callback(self._client.close)
         for part in (self.store, self._retention):
             self._started.push_async_callback(part.stop)
@@ -131,6 +138,13 @@ class BrokerService:
         self._reloading = asyncio.create_task(self._reload())
         self._reloading.add_done_callback(_log_failure)
         self._tell(self._manifests)
+
+    def _ask_for_files(self) -> None:
+        """So that senders' connections leave room for the deliveries."""
+        wanted = self._settings.connections + self._settings.in_flight * len(self._manifests.triggers) + _OWN_FILES
+        allowed = allow_open_files(wanted)
+        if allowed < wanted:
+            log.warning("%d files may be open, %d are wanted: raise the limit (ulimit -n)", allowed, wanted)
 
     async def stop(self) -> None:
         """Take no more events, let deliveries in flight end, close the store. May be called twice."""

@@ -1,13 +1,15 @@
 """Who answers a delivery: a server at a URL, or a `Sink` in this very process.
 
-Invariant: every attempt ends within its time-out in an answer or in `Unreachable`; an answer of a sink in this process
-says what its HTTP server would have said.
+Invariant: every attempt ends within its time-out in an answer, in `Unreachable`, or in `SinkUnavailable` where this
+machine is what has no room for it; an answer of a sink in this process says what its HTTP server would have said.
 """
 
 import asyncio
+import logging
 import math
 from collections.abc import Mapping
 
+from wayside.eventing.cancellation import ends_this_task
 from wayside.eventing.errors import MalformedEvent
 from wayside.eventing.event import CloudEvent
 from wayside.eventing.http.client import HttpClient, Unreachable
@@ -16,7 +18,9 @@ from wayside.eventing.http.url import Url
 from wayside.eventing.http_binding import encode_binary, encode_structured
 from wayside.eventing.sink import EventRefused, Sink, SinkUnavailable
 
+log = logging.getLogger("wayside.broker")
 _TAKEN = Response(202)
+_FAILED = Response.text(500, "the sink in this process failed; the broker's log has the details")
 
 
 class Subscribers:
@@ -38,14 +42,20 @@ class Subscribers:
 
 
 async def _hand_over(sink: Sink, event: CloudEvent, timeout_s: float) -> Response:
+    limit = asyncio.timeout(timeout_s)
     try:
-        async with asyncio.timeout(timeout_s):
+        async with limit:
             await sink.send(event)
-    except TimeoutError as exc:
-        raise Unreachable(f"the sink in this process: no answer within {timeout_s:g} s") from exc
     except SinkUnavailable as exc:
         wait = [(b"retry-after", b"%d" % math.ceil(exc.retry_after_s))] if exc.retry_after_s else []
         return Response.text(503, str(exc), wait)
     except (EventRefused, MalformedEvent) as exc:
         return Response.text(400, str(exc))
+    except (Exception, asyncio.CancelledError) as exc:  # the edge of a sink that is not ours, as a server's handler is
+        if ends_this_task(exc):
+            raise
+        if limit.expired():
+            raise Unreachable(f"the sink in this process: no answer within {timeout_s:g} s") from exc
+        log.exception("the sink in this process failed on event %s of %s", event.id, event.source)
+        return _FAILED
     return _TAKEN

@@ -13,13 +13,15 @@ import asyncio
 import ipaddress
 import socket
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from threading import Thread
+from typing import TypeVar
 
 from wayside.eventing.errors import WaysideError
 
+C = TypeVar("C")
 LOOKUP_LIMIT = 16  # at a time; each is a thread
 _KEEP_S = 5.0
 _LOOPBACK = ("::1", "127.0.0.1")
@@ -125,6 +127,26 @@ class Resolver:
             self._answers[host] = answer
         self._asked.pop(host).set_result(answer)
         self._begin_lookups()
+
+
+async def connect_in_turn(resolver: Resolver, host: str, deadline: float, connect: Callable[[str], Awaitable[C]]) -> C:
+    """What `connect` makes of the first of a host's addresses that it can; each has an equal share of the time left.
+
+    Raises `Unresolved`, and `OSError` or `TimeoutError` of the last address, after which the host is looked up anew.
+    """
+    *others, last = await resolver.resolve(host, deadline)
+    loop = asyncio.get_running_loop()
+    for untried, address in zip(range(len(others), 0, -1), others, strict=True):
+        share_s = (deadline - loop.time()) / (untried + 1)
+        with suppress(OSError):  # a time-out too: the next one may do
+            async with asyncio.timeout_at(loop.time() + share_s):
+                return await connect(address)
+    try:
+        async with asyncio.timeout_at(deadline):
+            return await connect(last)
+    except OSError:
+        resolver.forget(host)
+        raise
 
 
 def _is_literal(host: str) -> bool:

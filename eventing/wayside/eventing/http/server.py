@@ -50,7 +50,7 @@ class HttpServer:
     @property
     def body_bytes(self) -> int:
         """Bytes of bodies that are read now, or whose requests are not yet answered."""
-        return self._load.body_bytes
+        return self._load.held.body_bytes
 
     async def start(self) -> None:
         """Bind and listen. Raises `ConfigurationError` where the address is in use or not ours."""

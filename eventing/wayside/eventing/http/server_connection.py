@@ -1,4 +1,4 @@
-"""One client's connection to an `HttpServer`: reads requests, answers them in order, and bounds what it may take.
+"""One client's connection to an `HttpServer`: answers its requests in order, and bounds what it may take.
 
 Invariant: every request that was read whole gets exactly one response, in order, whatever the handler raises. What a
 connection is waited for is the client's own doing, and never longer than `idle_s`: its next whole request, its reading
@@ -7,22 +7,19 @@ of the answers, its reading of the last one.
 
 import asyncio
 import logging
-from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import chain
 from typing import cast
 
-import httptools
-
-from wayside.eventing.http.message import Headers, Request, Response, response_bytes
+from wayside.eventing.http.body_parts import Held
+from wayside.eventing.http.message import Request, Response, response_bytes
+from wayside.eventing.http.request_reader import SLICE_BYTES, RequestReader
 from wayside.eventing.http.server_limits import Refused, ServerLimits
 
 Handler = Callable[[Request], Response | Awaitable[Response]]
 log = logging.getLogger("wayside.http")
 _PIPELINE_LIMIT = 16
-_SLICE_BYTES = 16 << 10
 _LINGER_S = 2.0
 _TOLD_LIMIT = 64
 _FAILED = Response.text(500, "internal error; the server's log has the details")
@@ -30,15 +27,15 @@ _FAILED = Response.text(500, "internal error; the server's log has the details")
 
 @dataclass(slots=True)
 class Load:
-    """What the connections of one server hold together. `body_bytes` are of requests not yet answered."""
+    """The connections of one server, and what they hold together."""
 
     connections: "set[Connection]" = field(default_factory=set)
     refused_connections: int = 0
-    body_bytes: int = 0
+    held: Held = field(default_factory=Held)
 
 
 class Connection(asyncio.Protocol):
-    """One client connection. httptools calls the `on_…` methods while it is fed.
+    """One client connection.
 
     Turns, each a request and whether the connection lives on, are answered one after another, at once where the
     handler answers at once; `_in_hand` is the answer that is still to come. What could not be read gets the `_refusal`
@@ -47,31 +44,21 @@ class Connection(asyncio.Protocol):
     """
 
     __slots__ = (
-        "_body",
-        "_body_bytes",
         "_closing",
-        "_fresh",
         "_handler",
-        "_headers",
         "_in_hand",
-        "_in_head",
         "_limits",
         "_lingering",
         "_load",
         "_loop",
         "_own_task",
-        "_parser",
-        "_read_bytes",
+        "_reader",
         "_reading",
         "_refusal",
         "_since",
-        "_take_header",
-        "_target",
         "_timer",
-        "_trailer_bytes",
         "_transport",
         "_turns",
-        "_unfinished_bytes",
         "_unread",
         "_writable",
         "lost",
@@ -81,9 +68,9 @@ class Connection(asyncio.Protocol):
         self._handler = handler
         self._limits = limits
         self._load = load
-        self._parser = httptools.HttpRequestParser(self)
+        self._reader = RequestReader(limits, load.held)
         self._loop = asyncio.get_running_loop()
-        self._turns: deque[tuple[Request, bool]] = deque()
+        self._turns = self._reader.whole
         self._refusal: Response | None = None
         self._in_hand: asyncio.Future[Response] | None = None
         self._own_task = False
@@ -91,9 +78,6 @@ class Connection(asyncio.Protocol):
         self._reading = True
         self._unread = b""
         self._closing = self._lingering = False
-        self._in_head = False
-        self._body: list[bytes] = []
-        self._body_bytes = 0
         self.lost: asyncio.Future[None] = self._loop.create_future()
 
     @property
@@ -126,13 +110,14 @@ class Connection(asyncio.Protocol):
         self._load.connections.discard(self)
         self._closing = True
         self._timer.cancel()
-        self._drop_body()
+        self._reader.drop()
         while self._turns:
-            self._load.body_bytes -= len(self._turns.popleft()[0].body)
+            self._load.held.body_bytes -= len(self._turns.popleft()[0].body)
         self.lost.set_result(None)
 
     def pause_writing(self) -> None:
         self._writable = False
+        self._since = self._loop.time()
 
     def resume_writing(self) -> None:
         self._writable = True
@@ -146,12 +131,12 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Read a slice at a time, and no further than to `_PIPELINE_LIMIT`: a request takes far more than its bytes."""
-        for start in range(0, len(data), _SLICE_BYTES):
+        for start in range(0, len(data), SLICE_BYTES):
             if self._closing:
                 return
-            self._read(data[start : start + _SLICE_BYTES])
+            self._read(data[start : start + SLICE_BYTES])
             if len(self._turns) > _PIPELINE_LIMIT:
-                self._unread = data[start + _SLICE_BYTES :]
+                self._unread = data[start + SLICE_BYTES :]
                 self._reading = False
                 self._transport.pause_reading()
                 return
@@ -163,107 +148,36 @@ class Connection(asyncio.Protocol):
             self._transport.resume_reading()
 
     def _read(self, data: bytes) -> None:
-        self._fresh = not self._in_head
-        self._read_bytes = len(data)
         try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            self._closing = True  # answered as if no upgrade were asked for; what follows is no HTTP
-        except httptools.HttpParserCallbackError as exc:
-            reason = exc.__context__
-            self._refuse(reason.response if isinstance(reason, Refused) else Response.text(400, "bad request"))
-        except httptools.HttpParserError as exc:
-            self._refuse(Response.text(400, f"not HTTP/1.1: {exc}"))
-        else:
-            if self._in_head:
-                self._bound_unfinished_head()
+            self._reader.read(data)
+        except Refused as exc:
+            self._refuse(exc.response)
         if self._in_hand is None and (self._turns or self._refusal):
             self._answer_turns()
+        if self._reader.asks_to_go_on:
+            self._tell_to_go_on()
 
-    def _bound_unfinished_head(self) -> None:
-        """The parser tells of a header once it is whole; one without an end is counted by what was read for it."""
-        if not self._fresh:
-            self._unfinished_bytes += self._read_bytes
-        if self._unfinished_bytes > self._limits.head_bytes:
-            self._refuse(self._limits.head_too_large().response)
-        elif len(self._headers) > self._limits.headers:
-            self._refuse(self._limits.too_many_headers().response)
-
-    # httptools callbacks
-
-    def on_message_begin(self) -> None:
-        self._target = b""
-        self._headers: Headers = []
-        self._unfinished_bytes = self._trailer_bytes = 0
-        self._take_header = self._headers.append
-        self._in_head = self._fresh = True
-
-    def on_url(self, url: bytes) -> None:
-        self._target += url
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        self._take_header((name.lower(), value))
-
-    def _count_trailer(self, trailer: tuple[bytes, bytes]) -> None:
-        """A trailer is no header, and bounded as one."""
-        self._trailer_bytes += sum(map(len, trailer))
-        if self._trailer_bytes > self._limits.head_bytes:
-            raise self._limits.head_too_large()
-
-    def on_headers_complete(self) -> None:
-        self._in_head = False
-        self._take_header = self._count_trailer
-        limits = self._limits
-        if len(self._headers) > limits.headers:
-            raise limits.too_many_headers()
-        if self._read_bytes + self._unfinished_bytes > limits.head_bytes and self._head_bytes() > limits.head_bytes:
-            raise limits.head_too_large()
-        fields = dict(self._headers)
-        if b"content-length" in fields:
-            length = int(fields[b"content-length"])
-            limits.bound_bodies(length, self._load.body_bytes + length)
-        if b"expect" in fields and fields[b"expect"].lower() == b"100-continue":
-            self._tell_to_continue()
-
-    def _head_bytes(self) -> int:
-        return len(self._target) + sum(map(len, chain.from_iterable(self._headers)))
-
-    def _tell_to_continue(self) -> None:
+    def _tell_to_go_on(self) -> None:
+        self._reader.asks_to_go_on = False
         if self._in_hand is None and not self._turns:  # else it would stand before the answers that are still due
             self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-
-    def on_body(self, body: bytes) -> None:
-        size = len(body)
-        self._body.append(body)
-        self._body_bytes += size
-        self._load.body_bytes += size
-        self._limits.bound_bodies(self._body_bytes, self._load.body_bytes)
-
-    def on_message_complete(self) -> None:
-        parts = self._body
-        body = parts[0] if len(parts) == 1 else b"".join(parts)
-        parser = self._parser
-        request = Request(parser.get_method(), self._target, self._headers, body)
-        self._body = []
-        self._body_bytes = 0
-        self._turns.append((request, parser.should_keep_alive()))
-
-    def _drop_body(self) -> None:
-        self._load.body_bytes -= self._body_bytes
-        self._body = []
-        self._body_bytes = 0
 
     # answering
 
     def _refuse(self, response: Response) -> None:
         """Answer what came whole, then this; read no more."""
         self._closing = True
-        self._drop_body()
+        self._reader.drop()
         self._refusal = response
 
     def _answer_turns(self) -> None:
-        """Answer turns until one must be waited for; after the last, wait for the client."""
+        """Answer turns until one must be waited for; after the last, wait for the client.
+
+        While it leaves answers unread nothing is answered, nor is its time begun anew by what it sends.
+        """
         turns = self._turns
+        if turns and not self._writable:
+            return
         while turns and self._writable and not self._transport.is_closing():
             request, keep_alive = turns.popleft()
             answer = self._begin_answer(request, keep_alive)
@@ -307,7 +221,7 @@ class Connection(asyncio.Protocol):
 
     def _give(self, answer: Response, request: Request, keep_alive: bool) -> None:
         """Write the answer to a request; one that the connection does not outlive ends it."""
-        self._load.body_bytes -= len(request.body)
+        self._load.held.body_bytes -= len(request.body)
         if self._transport.is_closing():
             return
         last = not keep_alive or (self._closing and not self._turns and self._refusal is None)

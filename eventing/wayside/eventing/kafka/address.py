@@ -12,6 +12,7 @@ SCHEME = "kafka://"
 DEFAULT_PORT = 9092
 _TOPIC = re.compile(r"[a-zA-Z0-9._-]{1,249}", re.ASCII)
 _SERVER = re.compile(r"(\[[0-9a-fA-F:.]+\]|[a-zA-Z0-9._-]+)(?::(\d{1,5}))?", re.ASCII)
+_NO_CREDENTIALS = "a Kafka address holds no user or password: put them into the --kafka-config file"
 _FORM = f"write {SCHEME}host:9092[,host2:9092]/topic[,topic]"
 
 
@@ -37,7 +38,7 @@ def parse_address(text: str) -> KafkaAddress:
         raise ConfigurationError(f"not an address of Kafka's topics: {_FORM}")
     servers, slash, topics = text[len(SCHEME) :].partition("/")
     if "@" in text:
-        raise ConfigurationError("a Kafka address holds no user or password: put them into the --kafka-config file")
+        raise ConfigurationError(_NO_CREDENTIALS)
     if "?" in text or "#" in text:
         raise ConfigurationError("a Kafka address holds no '?' or '#': settings belong into the --kafka-config file")
     if not slash or not topics:
@@ -47,6 +48,8 @@ def parse_address(text: str) -> KafkaAddress:
 
 def parse_servers(text: str) -> str:
     """`host:9092[,host2:9092]` with the default port filled in. Raises `ConfigurationError`."""
+    if "@" in text:
+        raise ConfigurationError(_NO_CREDENTIALS)
     return ",".join(map(_server, text.split(",")))
 
 

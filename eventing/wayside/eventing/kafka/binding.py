@@ -17,7 +17,7 @@ KafkaHeaders = list[tuple[str, bytes]]
 ReceivedHeaders = Sequence[tuple[str, bytes | None]]
 PREFIX = "ce_"
 CONTENT_TYPE = "content-type"
-# what a message takes besides its value: headers, framing, objects
+# what a message takes besides its key, its value and what stands in its headers: framing, objects
 OVERHEAD_BYTES = 2048
 
 
@@ -26,6 +26,7 @@ class KafkaRecord:
     """A message as it was read: where it stands in its topic, and its bytes. A tombstone has no `value`.
 
     `timestamp_ms` counts from the epoch: when the message was made or appended, as the topic is set. None: unknown.
+    `unreadable` says why its headers could not be read, and are not here. `size_bytes` is what it takes in memory.
     """
 
     topic: str
@@ -35,14 +36,20 @@ class KafkaRecord:
     key: bytes | None = None
     value: bytes | None = None
     timestamp_ms: int | None = None
+    unreadable: str = ""
+    size_bytes: int = field(init=False, repr=False, compare=False)
 
-    @property
-    def size_bytes(self) -> int:
-        return len(self.value or b"") + len(self.key or b"") + OVERHEAD_BYTES
+    def __post_init__(self) -> None:
+        # once: it is asked for when the record is fetched, begun and ended
+        headers = sum(len(name) + len(value or b"") for name, value in self.headers)
+        size_bytes = len(self.value or b"") + len(self.key or b"") + headers + OVERHEAD_BYTES
+        object.__setattr__(self, "size_bytes", size_bytes)
 
 
-def encode(event: CloudEvent) -> tuple[KafkaHeaders, bytes]:
+def encode(event: CloudEvent) -> tuple[KafkaHeaders, bytes | None]:
     """Headers and value of the event in binary mode. Attribute values travel as plain UTF-8 (section 3.2.3).
+
+    An event that has neither data nor a content type has no value (null); no bytes of a content type are data.
 
     Data that is itself an event travels in structured mode: by its content type, a reader would take it for the event.
     """
@@ -51,7 +58,8 @@ def encode(event: CloudEvent) -> tuple[KafkaHeaders, bytes]:
     headers = [(PREFIX + name, value.encode()) for name, value in event.attributes() if name != "datacontenttype"]
     if event.datacontenttype is not None:
         headers.append((CONTENT_TYPE, event.datacontenttype.encode()))
-    return headers, event.data
+    has_data = bool(event.data) or event.datacontenttype is not None
+    return headers, event.data if has_data else None
 
 
 def encode_structured(event: CloudEvent) -> tuple[KafkaHeaders, bytes]:

@@ -13,7 +13,6 @@ try:
     from confluent_kafka import (
         TIMESTAMP_NOT_AVAILABLE,
         Consumer,
-        IsolationLevel,
         KafkaError,
         KafkaException,
         Message,
@@ -31,7 +30,6 @@ __all__ = [
     "ClientErrors",
     "ConfigResource",
     "Consumer",
-    "IsolationLevel",
     "KafkaError",
     "KafkaException",
     "Message",

@@ -5,6 +5,7 @@ One file serves producers, consumers and admin clients; each takes what is its o
 Invariant: what the carrier's guarantees rest on cannot be set here; an error names file and line, and never a value.
 """
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -29,8 +30,12 @@ _OWNED = {
     **dict.fromkeys(("auto.offset.reset", "isolation.level", "enable.partition.eof"), _READING),
     **dict.fromkeys(("partition.assignment.strategy", "group.protocol", "group.remote.assignor"), _READING),
     **dict.fromkeys(("logger", "on_commit", "on_delivery", "opaque", "interceptors"), _CALLBACK),
+    "default.topic.config": "write each setting of topics on a line of its own",
     "plugin.library.paths": "foreign code is not loaded",
 }
+_KEY = re.compile(r"[a-z0-9._]+", re.ASCII)
+_BY_KEY = ("consistent", "consistent_random", "murmur2", "murmur2_random", "fnv1a", "fnv1a_random")
+_PARTITIONERS = ", ".join(_BY_KEY)
 
 
 def load_config(path: Path | None) -> Mapping[str, str]:
@@ -60,10 +65,15 @@ def parse_config(text: str, name: str) -> Mapping[str, str]:
 
 def _setting(line: str, where: str) -> tuple[str, str]:
     key, equals, value = (part.strip() for part in line.partition("="))
-    if not equals or not key:
-        raise ConfigurationError(f"{where}: is not key=value")
+    # what is no key may be part of a secret: `sasl.password: c2VjcmV0=`, or a line of a key that was broken in two
+    if not equals or _KEY.fullmatch(key) is None:
+        raise ConfigurationError(f"{where}: is not key=value, with a key such as compression.type")
     if key in _OWNED or key.endswith("_cb"):
         raise ConfigurationError(f"{where}: {key} cannot be set: {_OWNED.get(key, _CALLBACK)}")
     if not value:
-        raise ConfigurationError(f"{where}: {key} has no value")
+        raise ConfigurationError(f"{where}: there is no value after '='")
+    if key == "partitioner" and value not in _BY_KEY:
+        raise ConfigurationError(
+            f"{where}: partitioner must go by the key, which keeps a service's order: {_PARTITIONERS}"
+        )
     return key, value

@@ -9,9 +9,7 @@ import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
-from wayside.eventing.kafka.binding import KafkaRecord
 from wayside.eventing.kafka.client import (
-    TIMESTAMP_NOT_AVAILABLE,
     ClientErrors,
     Consumer,
     KafkaError,
@@ -21,7 +19,10 @@ from wayside.eventing.kafka.client import (
     error_of,
     make_client,
 )
+from wayside.eventing.kafka.fetched import Fetched, record_of
+from wayside.eventing.kafka.holding import SourceLimits
 from wayside.eventing.kafka.offsets import PartitionId
+from wayside.eventing.kafka.prefetch import prefetch_settings
 from wayside.eventing.kafka.subscription import Subscription
 from wayside.eventing.kafka.thread import WorkThread
 
@@ -32,15 +33,14 @@ _OWN = {
     "enable.auto.offset.store": "false",
     "auto.offset.reset": "earliest",
     "isolation.level": "read_committed",
+    # a transaction's marker, or what was aborted, may end a partition, and would look as if it were still to be read
+    "enable.partition.eof": "true",
     "partition.assignment.strategy": "cooperative-sticky",
 }
-# bounds of what is fetched ahead, besides what is in flight; and a member that was killed is soon taken for dead, so
-# that whoever stands in its place need not wait three quarters of a minute
 _DEFAULTS = {
-    "queued.max.messages.kbytes": "32768",
-    "queued.min.messages": "10000",
-    # where those bounds were reached, librdkafka would not look for a second whether there is room again
+    # where the bounds of what is fetched ahead were reached, librdkafka would not look again for a second
     "fetch.queue.backoff.ms": "10",
+    # a member that was killed is soon taken for dead, so that whoever stands in its place need not wait for 45 s
     "session.timeout.ms": "10000",
 }
 _AHEAD_OF_REVOKE_S = 5.0
@@ -75,12 +75,15 @@ class ConsumerFailed(Exception):
 class GroupConsumer:
     """Joins on `start`. `member` hears of partitions coming and going before their messages do."""
 
-    def __init__(self, subscription: Subscription, config: Mapping[str, str], member: Rebalanced) -> None:
+    def __init__(
+        self, subscription: Subscription, config: Mapping[str, str], limits: SourceLimits, member: Rebalanced
+    ) -> None:
+        """`limits` say how much of what is fetched may be in flight."""
         self._subscription = subscription
-        self._config = config
+        self._config = {**_DEFAULTS, **prefetch_settings(limits), **config}
         self._member = member
         self._errors = ClientErrors()
-        self._fetched: list[Message] = []
+        self._fetched = Fetched()
         self._complaint = ""
         self._thread = WorkThread("wayside-kafka-consumer")
         self._running = False
@@ -91,8 +94,7 @@ class GroupConsumer:
         self._loop = asyncio.get_running_loop()
         own = {**_OWN, "group.id": self._subscription.group}
         callbacks = {"error_cb": self._errors.note, "on_commit": self._on_commit}
-        config = {**_DEFAULTS, **self._config}
-        consumer = make_client(Consumer, self._subscription.address.servers, config, {**own, **callbacks})
+        consumer = make_client(Consumer, self._subscription.address.servers, self._config, {**own, **callbacks})
         self._consumer, self._running = consumer, True
         topics = list(self._subscription.address.topics)
         calls: dict[str, Any] = {"on_assign": self._on_assign, "on_revoke": self._on_revoke, "on_lost": self._on_lost}
@@ -112,7 +114,7 @@ class GroupConsumer:
             log.warning("left group %s uncleanly: %s", self._subscription.group, str(exc) or "Kafka does not answer")
         self._thread.end()
 
-    async def fetch(self, limit_events: int, limit_bytes: int, wait_s: float) -> list[KafkaRecord]:
+    async def fetch(self, limit_events: int, limit_bytes: int, wait_s: float) -> Fetched:
         """What has come, in the order of each partition; waits for a first message only. Raises `ConsumerFailed`."""
         return await self._call(lambda: self._fetch(limit_events, limit_bytes, wait_s))
 
@@ -147,26 +149,33 @@ class GroupConsumer:
         except KafkaException as exc:
             raise ConsumerFailed(error_of(exc)) from exc
 
-    def _fetch(self, limit_events: int, limit_bytes: int, wait_s: float) -> list[KafkaRecord]:
+    def _fetch(self, limit_events: int, limit_bytes: int, wait_s: float) -> Fetched:
         # one by one, and not by `consume`: a partition may go and come back within one call of that, and nothing would
         # tell what was taken of it before from what came after
-        self._fetched = []
+        self._fetched = fetched = Fetched()
         while (message := self._consumer.poll(wait_s)) is not None:
             wait_s = 0.0
             error = message.error()
             if error is not None:
-                self._note(error)
+                self._note(error, message)
                 continue
-            self._fetched.append(message)
-            limit_bytes -= len(message)
-            if len(self._fetched) >= limit_events or limit_bytes <= 0:
+            record = record_of(message)
+            fetched.add(record)
+            limit_bytes -= record.size_bytes
+            if len(fetched.records) >= limit_events or limit_bytes <= 0:
                 break
         if self._errors.fatal:
             raise ConsumerFailed(self._errors.fatal)
-        return [_record(message) for message in self._fetched]
+        return fetched
 
-    def _note(self, error: KafkaError) -> None:
-        """An error in the place of a message. What may pass is told once; what will not ends the consumer."""
+    def _note(self, error: KafkaError, message: Message) -> None:
+        """What comes in the place of a message: the end of a partition, or an error.
+
+        An error that may pass is told once; one that will not ends the consumer.
+        """
+        if error.code() == KafkaError._PARTITION_EOF:
+            self._fetched.note_end(message)
+            return
         if error.fatal() or error.code() in _PERMANENT:
             raise ConsumerFailed(error.str())
         self._complain(error.str())
@@ -216,10 +225,7 @@ class GroupConsumer:
 
     def _forget(self, partitions: Sequence[PartitionId]) -> None:
         """Whoever has the partitions next reads their messages again."""
-        gone = set(partitions)
-        self._fetched = [
-            one for one in self._fetched if PartitionId(one.topic() or "", one.partition() or 0) not in gone
-        ]
+        self._fetched.forget(set(partitions))
 
 
 def _ids(partitions: Iterable[TopicPartition]) -> list[PartitionId]:
@@ -228,17 +234,3 @@ def _ids(partitions: Iterable[TopicPartition]) -> list[PartitionId]:
 
 def _positions(offsets: Mapping[PartitionId, int]) -> list[TopicPartition]:
     return [TopicPartition(one.topic, one.partition, offset) for one, offset in offsets.items()]
-
-
-def _record(message: Message) -> KafkaRecord:
-    headers: Any = message.headers() or []
-    kind, timestamp_ms = message.timestamp()
-    return KafkaRecord(
-        topic=message.topic() or "",
-        partition=message.partition() or 0,
-        offset=message.offset() or 0,
-        headers=headers,
-        key=message.key(),
-        value=message.value(),
-        timestamp_ms=None if kind == TIMESTAMP_NOT_AVAILABLE else timestamp_ms,
-    )

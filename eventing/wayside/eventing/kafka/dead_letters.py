@@ -1,25 +1,17 @@
 """Keeps what a consumer group refuses for good, in a topic of its own. Needs the extra `kafka`.
 
-Source: the extensions of Knative Eventing's dead letters.
-Invariant: a dead letter is the message as it came, key and bytes, with headers that say why it is here and from where;
-where the topic does not take it because of its size, it comes without its bytes, which the headers then say too.
+Invariant: a record whose `keep` returned is a durable letter, with as much of the record as the topic takes.
 """
 
-import base64
 import logging
 
-from wayside.eventing.kafka.binding import PREFIX, KafkaRecord
+from wayside.eventing.kafka.binding import KafkaRecord
+from wayside.eventing.kafka.letter import letters_of
 from wayside.eventing.kafka.sink import TopicWriter
+from wayside.eventing.outage import is_told
 from wayside.eventing.sink import EventRefused
-from wayside.eventing.vocabulary import ERROR_CODE, ERROR_DATA, ERROR_DESTINATION
 
 log = logging.getLogger("wayside.kafka")
-TOPIC, PARTITION, OFFSET = "wayside-topic", "wayside-partition", "wayside-offset"
-OMITTED = "wayside-omitted-bytes"
-_ERROR_DATA_BYTES = 768  # 1024 characters as base64
-_OWN = frozenset(
-    (TOPIC, PARTITION, OFFSET, OMITTED, *(PREFIX + name for name in (ERROR_DESTINATION, ERROR_CODE, ERROR_DATA)))
-)
 
 
 class DeadLetters:
@@ -28,6 +20,7 @@ class DeadLetters:
     def __init__(self, writer: TopicWriter, group: str) -> None:
         self._writer = writer
         self._group = group
+        self._cut = 0
 
     async def start(self) -> None:
         await self._writer.start()
@@ -37,26 +30,22 @@ class DeadLetters:
 
     async def keep(self, record: KafkaRecord, code: int, reason: str) -> None:
         """Returns once the letter is durable. Raises `SinkUnavailable` or `EventRefused`, as a sink does."""
-        headers = letter_headers(record, self._group, code, reason)
-        try:
-            await self._writer.write(record.key, record.value, headers)
-        except EventRefused as exc:
-            # else it would be tried for ever, and hold up its partition; the headers tell where the whole message lies
-            log.warning("a dead letter of %d bytes is kept without them: %s", record.size_bytes, exc)
-            left_out = [*headers, (OMITTED, str(len(record.value or b"")).encode())]
-            await self._writer.write(record.key, None, left_out)
+        refused: EventRefused | None = None
+        for letter in letters_of(record, self._group, code, reason):
+            try:
+                await self._writer.write(letter.key, letter.value, letter.headers)
+            except EventRefused as exc:
+                # else it would be tried for ever, and hold up its partition
+                refused = exc
+            else:
+                if refused is not None:
+                    self._note_cut(record, letter.lacks, refused)
+                return
+        assert refused is not None, "at least one letter was tried"
+        raise refused
 
-
-def letter_headers(record: KafkaRecord, group: str, code: int, reason: str) -> list[tuple[str, bytes | None]]:
-    """The record's headers, and on top: which group failed on it, an HTTP status, the reason (base64), its origin."""
-    kept = [(name, value) for name, value in record.headers if name not in _OWN]  # an earlier letter's are replaced
-    data = base64.b64encode(reason.encode(errors="replace")[:_ERROR_DATA_BYTES])
-    return [
-        *kept,
-        (PREFIX + ERROR_DESTINATION, group.encode()),
-        (PREFIX + ERROR_CODE, str(code).encode()),
-        (PREFIX + ERROR_DATA, data),
-        (TOPIC, record.topic.encode()),
-        (PARTITION, str(record.partition).encode()),
-        (OFFSET, str(record.offset).encode()),
-    ]
+    def _note_cut(self, record: KafkaRecord, lacks: str, refused: EventRefused) -> None:
+        self._cut += 1
+        if is_told(self._cut):
+            log.warning("%d dead letters were cut, the last, of %d bytes, is kept without %s: %s",
+                        self._cut, record.size_bytes, lacks, refused)  # fmt: skip

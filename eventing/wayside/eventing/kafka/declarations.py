@@ -12,6 +12,7 @@ from wayside.eventing import json_format
 from wayside.eventing.errors import ConfigurationError, MalformedEvent
 from wayside.eventing.event import CloudEvent
 from wayside.eventing.kafka.binding import CONTENT_TYPE, PREFIX, KafkaRecord, decode
+from wayside.eventing.kafka.letter import OMITTED, REASON_HEADERS
 from wayside.eventing.kafka.plain import Declaration, RecordSource, event_of
 from wayside.eventing.payloads.payload import Kind, Protocol
 from wayside.eventing.vocabulary import ServiceKey
@@ -37,6 +38,8 @@ class Declarations:
         A plain record's event has the same id and source for whichever group reads it, so that what a detector says of
         it and what a sink keeps of it meet.
         """
+        if record.unreadable:
+            raise MalformedEvent(f"{record.unreadable}; its headers are lost to this client, and to this dead letter")
         if not is_plain(record):
             return decode(record.headers, record.value)
         topic = record.topic if record.topic in self.by_topic else EVERY_TOPIC
@@ -51,9 +54,12 @@ class Declarations:
 
 
 def is_plain(record: KafkaRecord) -> bool:
-    """Whether a record does not even claim to be a CloudEvent."""
+    """Whether a record does not even claim to be a CloudEvent. A dead letter is plain where the record in it was.
+
+    One that lacks its bytes is not: it would be taken for a record of nothing.
+    """
     for name, value in record.headers:
-        if name.startswith(PREFIX):
+        if name == OMITTED or (name.startswith(PREFIX) and name not in REASON_HEADERS):
             return False
         if name.lower() == CONTENT_TYPE and json_format.holds_events((value or b"").decode(errors="replace")):
             return False

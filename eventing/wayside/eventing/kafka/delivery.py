@@ -11,6 +11,7 @@ from itertools import count
 from typing import Protocol
 
 from wayside.eventing.backoff import Backoff
+from wayside.eventing.cancellation import ends_this_task
 from wayside.eventing.errors import MalformedEvent
 from wayside.eventing.event import CloudEvent
 from wayside.eventing.kafka.binding import KafkaRecord
@@ -49,16 +50,22 @@ class Delivery:
         self._passes = passes
         self._metrics = metrics
         self._outage = OutageNotice(log, "events wait in Kafka")
-        self._buried = 0
+        self._buried = self._unread = 0
         self._ending = asyncio.Event()
 
     async def deliver(self, record: KafkaRecord, abandoned: Callable[[], bool]) -> bool:
         """Settle one message, for as long as it takes. False where it was `abandoned`, or `end` came, before."""
         try:
             event = self._read(record)
+            passes = self._passes(event)
         except MalformedEvent as exc:
             return await self._bury(record, _REFUSED, str(exc), abandoned)
-        if not self._passes(event):
+        except Exception as exc:  # the edge of a record: what one record does to its reader holds up no other
+            self._unread += 1
+            if is_told(self._unread):
+                log.exception("%d records made their reading fail, the last of %s", self._unread, record.topic)
+            return await self._bury(record, _FAULT, f"reading it failed: {type(exc).__name__}", abandoned)
+        if not passes:
             self._metrics.filtered.inc()
             return True
         return await self._send(record, event, abandoned)
@@ -77,7 +84,9 @@ class Delivery:
                 asked_s = exc.retry_after_s
             except (EventRefused, MalformedEvent) as exc:
                 return await self._bury(record, _REFUSED, str(exc), abandoned)
-            except Exception as exc:  # the edge of an event's task: what one event does holds up no other
+            except (Exception, asyncio.CancelledError) as exc:  # the edge of an event: it holds up no other
+                if ends_this_task(exc):
+                    raise
                 faults += 1
                 log.exception("an event made the sink fail, %d of %d tries", faults, _FAULT_LIMIT)
                 if faults >= _FAULT_LIMIT:

@@ -55,11 +55,14 @@ class GroupReader:
 
         try:
             partitions = _partitions(self._admin, topics)
-            return _positions(self._admin, self._consumer(group), partitions) if partitions else []
+            positions = _positions(self._admin, self._consumer(group), partitions) if partitions else []
         except (KafkaException, TimeoutError) as exc:
             self._admin.poll(0)
             reason = self._errors.reason or (error_of(exc) if isinstance(exc, KafkaException) else "no answer in time")
             raise SinkUnavailable(f"cannot read group {group} at {self._servers}: {reason}") from exc
+        self._admin.poll(0)
+        self._errors.reason = ""  # what was wrong before says nothing of a failure to come
+        return positions
 
     def _consumer(self, group: str) -> Any:
         from wayside.eventing.kafka.client import Consumer, make_client

@@ -70,6 +70,12 @@ class Holding:
         self.bytes += record.size_bytes
         return self.partitions[where]
 
+    def note_ends(self, ends: Mapping[PartitionId, int]) -> None:
+        """Partitions were read up to their ends, all that came of them having begun."""
+        for one, end in ends.items():
+            if one in self.partitions:
+                self.partitions[one].offsets.pass_over(end)
+
     def end(self, held: Held, record: KafkaRecord, finished: bool) -> None:
         """A message is in hand no more, whether finished or given up."""
         self.events -= 1

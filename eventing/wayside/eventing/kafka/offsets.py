@@ -32,6 +32,10 @@ class PartitionOffsets:
         self._next = offset + 1
         return True
 
+    def pass_over(self, end: int) -> None:
+        """The log was read up to `end`: what has not come below it never will."""
+        self._next = end if self._next is None else max(self._next, end)
+
     def finish(self, offset: int) -> None:
         """Settle an offset that was begun, once. Raises `ValueError` for one that is not in hand."""
         if offset in self._finished or not self._begun or not self._begun[0] <= offset <= self._begun[-1]:

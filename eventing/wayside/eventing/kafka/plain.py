@@ -27,6 +27,8 @@ from wayside.eventing.vocabulary import (
 )
 
 HEADER_PREFIX = "kafkaheader"
+# the years 1 to 9999, which RFC 3339 can write; a record's timestamp is any 64-bit integer that its producer liked
+_FIRST_MS, _LAST_MS = -62_135_596_800_000, 253_402_300_799_999
 _NOT_A_NAME = re.compile(r"[^a-z0-9]")
 _TYPES: Mapping[Kind, str] = {Kind.REQUEST: REQUEST, Kind.RESPONSE: RESPONSE, Kind.FEEDBACK: FEEDBACK}
 
@@ -65,7 +67,8 @@ def event_of(record: KafkaRecord, reader: RecordSource, declared: Declaration | 
     """The event of a record: KafkaSource's `dev.knative.kafka.event`, or the inference event that is declared.
 
     A key or header that is not UTF-8 travels as base64. Of headers of one name the last counts, as in KafkaSource; the
-    content type keeps its case, unlike there. A record without a timestamp makes an event without a time.
+    content type keeps its case, unlike there. A record without a timestamp, or with one outside the years 1 to
+    9999, makes an event without a time.
     """
     content_type = next((value for name, value in record.headers if _is_content_type(name) and value is not None), None)
     return CloudEvent(
@@ -73,11 +76,17 @@ def event_of(record: KafkaRecord, reader: RecordSource, declared: Declaration | 
         source=reader.source(record.topic),
         type=_TYPES[declared.kind] if declared else KAFKA_RECORD,
         subject=f"partition:{record.partition}#{record.offset}",
-        time=None if record.timestamp_ms is None else format_time(record.timestamp_ms * 1_000_000),
+        time=_time(record.timestamp_ms),
         datacontenttype=None if content_type is None else _text(content_type),
         data=record.value or b"",
         extensions={**_key(record.key), **dict(_headers(record)), **(declared.extensions() if declared else {})},
     )
+
+
+def _time(timestamp_ms: int | None) -> str | None:
+    if timestamp_ms is None or not _FIRST_MS <= timestamp_ms <= _LAST_MS:
+        return None
+    return format_time(timestamp_ms * 1_000_000)
 
 
 def _key(key: bytes | None) -> dict[str, str]:

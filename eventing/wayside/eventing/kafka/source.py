@@ -77,7 +77,7 @@ class KafkaSource:
         writer = TopicWriter(subscription.address.servers, subscription.dead_letters, config, _LETTER_TIMEOUT_S)
         self._letters = DeadLetters(writer, subscription.group)
         self._delivery = Delivery(subscription.plain.read, passes, sink, self._letters, self._metrics)
-        self._consumer = GroupConsumer(subscription, config, self)
+        self._consumer = GroupConsumer(subscription, config, self._holding.limits, self)
         self._lag = LagMeter(subscription, config, self._holding, self._metrics)
         self._pulling: asyncio.Task[None] | None = None
         self._workers = Workers(self._settle, _key if ordered else None)
@@ -159,7 +159,9 @@ class KafkaSource:
             await self._holding.wait_room(_HANGING_S)
             await self._steer()
             room = max(1, limits.events - self._holding.events), max(1, limits.bytes - self._holding.bytes)
-            self._take(await self._consumer.fetch(*room, _POLL_S))
+            fetched = await self._consumer.fetch(*room, _POLL_S)
+            self._take(fetched.records)
+            self._holding.note_ends(fetched.ends)
             if loop.time() >= self._commit_at_s:
                 self._commit_at_s = loop.time() + _COMMIT_EVERY_S
                 await self._consumer.commit_soon(self._holding.to_commit())

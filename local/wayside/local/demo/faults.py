@@ -14,6 +14,7 @@ from typing import Protocol
 from wayside.eventing.errors import WaysideError
 from wayside.eventing.http.client import HttpClient, Unreachable
 from wayside.eventing.http.url import Url
+from wayside.eventing.sink import SinkUnavailable
 from wayside.local.demo.ledger import Ledger
 from wayside.local.demo.phases import Action, Step
 
@@ -94,6 +95,6 @@ class Saboteur:
     async def _is_ready(self, url: Url) -> bool:
         try:
             response = await self._http.send(b"GET", url, [], timeout_s=_PROBE_TIMEOUT_S)
-        except Unreachable:
+        except (Unreachable, SinkUnavailable):
             return False
         return response.status == 200

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from wayside.eventing.http.client import HttpClient, Unreachable
 from wayside.eventing.http.url import Url
+from wayside.eventing.sink import SinkUnavailable
 from wayside.local.demo.digits import FEATURES, Draw, Population, Stream
 from wayside.local.demo.ledger import NO_ANSWER, Answer, Route
 
@@ -125,7 +126,7 @@ class Traffic:
         body, url = encode(rows, protocol), self._urls[route, protocol]
         sent, begun, status = self._ledger.now(), perf_counter(), NO_ANSWER
         try:
-            with suppress(Unreachable):
+            with suppress(Unreachable, SinkUnavailable):
                 response = await self._http.send(b"POST", url, headers, body, timeout_s=self.load.timeout_s)
                 status = response.status
         finally:  # a cancelled request may have reached the model all the same

@@ -161,7 +161,7 @@ class AdminReader:
         url = Url.parse(base.text.rstrip("/") + path)
         try:
             response = await self._http.send(b"GET", url, [], timeout_s=_TIMEOUT_S)
-        except Unreachable as exc:
+        except (Unreachable, SinkUnavailable) as exc:
             raise Problem(f"not reachable: {exc}") from exc
         if response.status == _NO_WINDOWS and may_miss:
             return _MISSING

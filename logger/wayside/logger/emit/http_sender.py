@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
 
+from wayside.eventing.http.resolving import Resolver, connect_in_turn
 from wayside.eventing.sink import EventRefused, SinkUnavailable
 from wayside.logger.emit.answers import Answer
 from wayside.logger.emit.event_heads import HeadWriter
@@ -67,6 +68,7 @@ class HttpSender:
         self.batches = batches or BatchLimits()
         self._address = address
         self._pooling = pooling
+        self._resolver = Resolver()
         self._timeout_s = timeout_s
         self._tls = tls
         self._heads = HeadWriter(address.target, address.authority, address.authorization, raw_values=raw_values)
@@ -202,9 +204,16 @@ class HttpSender:
         self.flush()
 
     async def _open_connection(self, loop: asyncio.AbstractEventLoop, context: ssl.SSLContext | None) -> Connection:
-        address = self._address
-        _, connection = await loop.create_connection(lambda: Connection(self), address.host, address.port, ssl=context)
-        return connection
+        """Its name is looked up on the sender's own threads: one that hangs must not keep the proxy's waiting."""
+        address, name = self._address, self._address.host if context is not None else None
+
+        async def connect(host: str) -> Connection:
+            made = loop.create_connection(
+                lambda: Connection(self), host, address.port, ssl=context, server_hostname=name
+            )
+            return (await made)[1]
+
+        return await connect_in_turn(self._resolver, address.host, loop.time() + self._timeout_s, connect)
 
     def _unavailable(self, reason: str) -> SinkUnavailable:
         return SinkUnavailable(f"{self._address.text}: {reason}")

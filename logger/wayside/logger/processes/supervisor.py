@@ -19,6 +19,7 @@ from wayside.eventing.http.client import HttpClient, Unreachable
 from wayside.eventing.http.message import Request, Response
 from wayside.eventing.http.server import HttpServer
 from wayside.eventing.http.url import Url
+from wayside.eventing.sink import SinkUnavailable
 from wayside.logger.processes.child import Child
 from wayside.logger.processes.process_metrics import LABEL, registry_of
 from wayside.logger.settings import Listen, LoggerSettings
@@ -134,7 +135,7 @@ class Supervisor:
         try:
             url = Url.parse(f"http://127.0.0.1:{port}/metrics")
             return (await self._client.send(b"GET", url, [], timeout_s=_SCRAPE_S)).body.decode()
-        except Unreachable:
+        except (Unreachable, SinkUnavailable):
             return None
 
     def _families(self) -> Iterator[Metric]:

@@ -13,6 +13,7 @@ from typing import Any
 from wayside.eventing.errors import ConfigurationError
 from wayside.eventing.http.client import HttpClient, Unreachable
 from wayside.eventing.http.url import Origin, Url
+from wayside.eventing.sink import SinkUnavailable
 from wayside.logger.settings import Upstream
 
 _TIMEOUT_S = 1.0
@@ -57,7 +58,7 @@ class ProbeTarget:
         headers = [(b"user-agent", b"kube-probe/"), (b"connection", b"close"), *self.headers]
         try:
             response = await client.send(b"GET", self.url, headers, timeout_s=self.timeout_s)
-        except (Unreachable, UnicodeError):
+        except (Unreachable, SinkUnavailable, UnicodeError):
             return False
         return 200 <= response.status < 400
 
