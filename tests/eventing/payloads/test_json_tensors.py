@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from wayside.eventing.errors import MalformedPayload
@@ -290,6 +290,8 @@ def _seen(tree: Any, reader: Any, kind: Kind | None) -> str:
 
 
 @given(_TREES, st.sampled_from(READERS), st.none() | st.sampled_from(Kind))
+@example({"inputs": [0]}, v2_json, None)
+@example({"outputs": [[0, 1]]}, v2_json, None)
 def test_no_tree_raises_anything_but_malformed_and_blocks_change_nothing(tree: Any, reader: Any, kind: Any) -> None:
     reader.claims(tree)
     assert _seen(tree, reader, kind) == _seen(with_blocks(tree), reader, kind)

@@ -41,6 +41,8 @@ def read(tree: Tree, kind: Kind | None, limits: Limits, tail: memoryview = _NO_T
     """The payload of a V2 document and of the bytes behind it. Raises `MalformedPayload` with the tensor's name."""
     told, member = rows_member(tree, kind, Protocol.V2, ["inputs"], ["outputs"])
     tensors = tree[member]
+    if isinstance(tensors, NumberBlock):  # refused below, in the words that a list is
+        tensors = tensors.tolist()
     if not isinstance(tensors, list):
         raise MalformedPayload(f"{member!r} is {type_word(tensors)}, expected a list of tensors")
     if not tensors:
