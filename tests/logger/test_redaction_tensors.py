@@ -140,7 +140,7 @@ _RAW = ModelInferRequest(
 
 
 def _framed(message: bytes, *, compressed: bool = False) -> bytes:
-    message = gzip.compress(message) if compressed else message
+    message = gzip.compress(message, mtime=0) if compressed else message
     return bytes([compressed]) + len(message).to_bytes(4) + message
 
 

@@ -60,7 +60,7 @@ def test_logged_events_know_their_rows_by_source_and_id(tmp_path: Path, capsys: 
 @pytest.mark.parametrize(
     ("body", "flags", "protocol"),
     [
-        (gzip.compress(V1), ["--header", "Content-Encoding: gzip"], "v1"),
+        (gzip.compress(V1, mtime=0), ["--header", "Content-Encoding: gzip"], "v1"),
         (b'[[1,2],[3,4]]', ["--protocol", "json"], "json"),
         (b'{"data":{"ndarray":[[1,2],[3,4]]}}', ["--kind", "response"], "seldon"),
         (

@@ -28,20 +28,20 @@ def raw_deflate(body: bytes) -> bytes:
         (BODY, None),
         (BODY, ""),
         (BODY, "identity"),
-        (gzip.compress(BODY), "gzip"),
-        (gzip.compress(BODY), "x-gzip"),
-        (gzip.compress(BODY), " GZip , identity"),
-        (gzip.compress(BODY), None),
-        (gzip.compress(BODY), "identity"),
-        (gzip.compress(BODY[:7]) + gzip.compress(BODY[7:]), "gzip"),
-        (gzip.compress(BODY) + gzip.compress(b""), "gzip"),
-        (gzip.compress(BODY) + bytes(512), "gzip"),
+        (gzip.compress(BODY, mtime=0), "gzip"),
+        (gzip.compress(BODY, mtime=0), "x-gzip"),
+        (gzip.compress(BODY, mtime=0), " GZip , identity"),
+        (gzip.compress(BODY, mtime=0), None),
+        (gzip.compress(BODY, mtime=0), "identity"),
+        (gzip.compress(BODY[:7], mtime=0) + gzip.compress(BODY[7:], mtime=0), "gzip"),
+        (gzip.compress(BODY, mtime=0) + gzip.compress(b"", mtime=0), "gzip"),
+        (gzip.compress(BODY, mtime=0) + bytes(512), "gzip"),
         (zlib.compress(BODY), "deflate"),
         (zlib.compress(BODY, 1), "deflate"),
         (raw_deflate(BODY), "deflate"),
-        (gzip.compress(BODY), "deflate"),
-        (zlib.compress(gzip.compress(BODY)), "gzip, deflate"),
-        (gzip.compress(raw_deflate(gzip.compress(BODY))), "gzip,deflate,gzip"),
+        (gzip.compress(BODY, mtime=0), "deflate"),
+        (zlib.compress(gzip.compress(BODY, mtime=0)), "gzip, deflate"),
+        (gzip.compress(raw_deflate(gzip.compress(BODY, mtime=0)), mtime=0), "gzip,deflate,gzip"),
     ],
 )
 def test_codings_are_undone_in_order(sent: bytes, content_encoding: str | None) -> None:
@@ -60,14 +60,22 @@ def test_codings_are_undone_in_order(sent: bytes, content_encoding: str | None) 
             "gzip",
             "body is declared gzip and is not: leave Content-Encoding out if it was inflated before",
         ),
-        (gzip.compress(BODY)[:-1], "gzip", f"compressed body is cut off at byte {len(gzip.compress(BODY)) - 1}"),
+        (
+            gzip.compress(BODY, mtime=0)[:-1],
+            "gzip",
+            f"compressed body is cut off at byte {len(gzip.compress(BODY, mtime=0)) - 1}",
+        ),
         (b"\x1f\x8b\x08", None, "compressed body is cut off at byte 3"),
         (b"", "deflate", "compressed body is cut off at byte 0"),
-        (gzip.compress(BODY) + b"{}", "gzip", f"gzip body ends at byte {len(gzip.compress(BODY))}, 2 bytes"),
+        (
+            gzip.compress(BODY, mtime=0) + b"{}",
+            "gzip",
+            f"gzip body ends at byte {len(gzip.compress(BODY, mtime=0))}, 2 bytes",
+        ),
         (zlib.compress(BODY) + b"\x00", "deflate", f"deflate body ends at byte {len(zlib.compress(BODY))}, 1 bytes"),
-        (gzip.compress(BODY)[:-8] + bytes(8), "gzip", "compressed body is corrupt: Error -3"),
+        (gzip.compress(BODY, mtime=0)[:-8] + bytes(8), "gzip", "compressed body is corrupt: Error -3"),
         (BODY, "deflate", "compressed body is corrupt: Error -3"),
-        (gzip.compress(b"") * 1_001, "gzip", "gzip body has more than 1000 members"),
+        (gzip.compress(b"", mtime=0) * 1_001, "gzip", "gzip body has more than 1000 members"),
         (bytes((1 << 20) + 1), None, "body has 1048577 bytes, the limit is 1048576"),
     ],
 )
@@ -92,17 +100,17 @@ def test_the_bound_counts_inflated_bytes(compress, over: int) -> None:
 
 
 def test_the_bound_is_over_all_members() -> None:
-    member = gzip.compress(bytes(LIMITS.inflated_bytes // 2))
+    member = gzip.compress(bytes(LIMITS.inflated_bytes // 2), mtime=0)
 
     assert len(inflate(member * 2, "gzip", LIMITS)) == LIMITS.inflated_bytes
     with pytest.raises(MalformedPayload, match="beyond the limit"):
-        inflate(member * 2 + gzip.compress(b"x"), "gzip", LIMITS)
+        inflate(member * 2 + gzip.compress(b"x", mtime=0), "gzip", LIMITS)
 
 
 @pytest.mark.parametrize("content_encoding", ["gzip", "gzip, gzip", None])
 def test_a_bomb_takes_no_more_memory_than_the_bound(content_encoding: str | None) -> None:
-    bomb = gzip.compress(bytes(64 << 20))
-    bomb = gzip.compress(bomb) if content_encoding == "gzip, gzip" else bomb
+    bomb = gzip.compress(bytes(64 << 20), mtime=0)
+    bomb = gzip.compress(bomb, mtime=0) if content_encoding == "gzip, gzip" else bomb
 
     tracemalloc.start()
     try:
@@ -132,12 +140,12 @@ def test_any_bytes_inflate_or_are_refused(body: bytes, content_encoding: str | N
 
 @given(st.integers(0, 400))
 def test_a_body_cut_anywhere_is_refused(cut: int) -> None:
-    sent = gzip.compress(bytes(range(256)) * 4)
+    sent = gzip.compress(bytes(range(256)) * 4, mtime=0)
     with pytest.raises(MalformedPayload):
         inflate(sent[: cut % len(sent)], "gzip", LIMITS)
 
 
 def test_a_compressed_grpc_message_tells_its_coding_itself() -> None:
-    assert inflate_frame(gzip.compress(BODY), LIMITS) == inflate_frame(zlib.compress(BODY), LIMITS) == BODY
+    assert inflate_frame(gzip.compress(BODY, mtime=0), LIMITS) == inflate_frame(zlib.compress(BODY), LIMITS) == BODY
     with pytest.raises(MalformedPayload, match="neither gzip nor deflate"):
         inflate_frame(BODY, LIMITS)
