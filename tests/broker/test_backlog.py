@@ -14,6 +14,7 @@ from wayside.eventing.broker.changes import Delivery
 from wayside.eventing.broker.events import again
 from wayside.eventing.broker.routing import Arrival
 from wayside.eventing.broker.store import BrokerStore
+from wayside.eventing.broker.tables import Waiting
 from wayside.eventing.broker.turns import EVENT_BYTES, Turn, size_bytes
 from wayside.eventing.broker.wire import Failure
 from wayside.eventing.clock import FakeClock
@@ -79,7 +80,7 @@ async def test_many_that_wait_for_the_subscriber_stop_what_is_new_and_dead_lette
     for _ in range(1_024):
         backlog.put_off(turn, 1, 3_600.0, is_letter)
     await keep(store, "second")
-    backlog.feed(kept.Kept(2, 0, CloudEvent("second", "/s", "t"), 255, []))
+    backlog.feed(Turn.first(Waiting(kept.Kept(2, 0, CloudEvent("second", "/s", "t"), 255, []))))
     found: list[str] = []
     with suppress(TimeoutError):
         async with asyncio.timeout(5 if is_letter else 0.05):
@@ -90,7 +91,7 @@ async def test_many_that_wait_for_the_subscriber_stop_what_is_new_and_dead_lette
 async def test_what_is_not_wanted_new_makes_room_for_what_is_due(store: BrokerStore) -> None:
     """A lane that holds what just came, and is to deliver only what it put off before."""
     backlog = Backlog(store, TAG, ByteBudget(3 * EVENT_BYTES))
-    store.feed = lambda event, _: backlog.feed(event)
+    store.feed = lambda event, _: backlog.feed(Turn.first(Waiting(event)))
     assert await backlog.next_turns() == []
     await keep(store, "first")
     (turn,) = await next_of(backlog)
@@ -108,7 +109,7 @@ async def test_what_just_came_is_bounded_in_memory_and_lost_nowhere(
     store: BrokerStore, count: int, size_bytes: int
 ) -> None:
     backlog = Backlog(store, TAG, ROOM)
-    store.feed = lambda event, _: backlog.feed(event)
+    store.feed = lambda event, _: backlog.feed(Turn.first(Waiting(event)))
     assert await backlog.next_turns() == []
     names = [str(number) for number in range(count)]
     await keep(store, *names, size_bytes=size_bytes)

@@ -19,10 +19,9 @@ from enum import IntEnum
 
 from wayside.eventing.broker.budget import ByteBudget
 from wayside.eventing.broker.changes import Delivery
-from wayside.eventing.broker.kept import Kept
 from wayside.eventing.broker.open_positions import OpenPositions
 from wayside.eventing.broker.store import BrokerStore
-from wayside.eventing.broker.tables import Found, Place, Waiting
+from wayside.eventing.broker.tables import Found, Place
 from wayside.eventing.broker.turns import EVENT_BYTES, Turn, size_bytes
 
 _PAGE_ROWS = 256
@@ -83,12 +82,13 @@ class Backlog:
         self._open = OpenPositions()
         self._open_again: set[int] = set()
 
-    def feed(self, kept: Kept) -> None:
+    def feed(self, turn: Turn) -> None:
         """An event was just kept that the Trigger matched; to be told in the order of the positions."""
-        if kept.position <= self._scanned:
+        position = turn.waiting.kept.position
+        if position <= self._scanned:
             return  # a page of the store held it already
-        self._newest = kept.position
-        if not (self._behind or self._keep_fresh(Turn(Waiting(kept), size_bytes(kept)))):
+        self._newest = position
+        if not (self._behind or self._keep_fresh(turn)):
             self._behind = True
         self._changed.set()
 
@@ -229,7 +229,7 @@ class Backlog:
         self._scanned = found.last
         if found.last >= self._newest:
             self._behind = False
-        return self._begin([Turn(waiting, size_bytes(waiting.kept)) for waiting in found.waiting])
+        return self._begin([Turn.first(waiting) for waiting in found.waiting])
 
     def _begin(self, turns: list[Turn]) -> list[Turn]:
         for turn in turns:
@@ -244,7 +244,7 @@ class Backlog:
         if self._asked_again == asked:  # else what was read may be from before that, and is read anew from the front
             self._again_after = found.last if found else max(positions, default=after)
             self._again = bool(positions)
-        turns = [Turn(waiting, size_bytes(waiting.kept)) for waiting in (found.waiting if found else ())]
+        turns = [Turn.first(waiting) for waiting in (found.waiting if found else ())]
         self._open_again.update(turn.waiting.kept.position for turn in turns)
         return turns
 

@@ -11,6 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from wayside.eventing.broker.budget import ByteBudget
 from wayside.eventing.broker.kept import Kept
 from wayside.eventing.broker.lane import Lane, Surroundings
+from wayside.eventing.broker.tables import Waiting
+from wayside.eventing.broker.turns import Turn
 from wayside.eventing.triggers.manifests import Manifests, Trigger
 from wayside.eventing.triggers.names import TriggerName
 
@@ -43,10 +45,11 @@ class Dispatcher:
 
     def feed(self, kept: Kept, matched: Sequence[TriggerName]) -> None:
         """An event was kept, which these Triggers matched."""
-        for name in matched:
-            lane = self._lanes.get(name)
-            if lane is not None:
-                lane.feed(kept)
+        lanes = [self._lanes[name] for name in matched if name in self._lanes]
+        if lanes:
+            turn = Turn.first(Waiting(kept))  # one for all of them: it is measured once
+            for lane in lanes:
+                lane.feed(turn)
 
     async def apply(self, manifests: Manifests) -> None:
         """From now on deliver for these Triggers; the store must have been started. Raises `SinkUnavailable`.

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from wayside.eventing.broker.backlog import Backlog
 from wayside.eventing.broker.budget import ByteBudget
 from wayside.eventing.broker.changes import Delivery
-from wayside.eventing.broker.kept import Kept, tag
+from wayside.eventing.broker.kept import tag
 from wayside.eventing.broker.ordering import KeyOrder
 from wayside.eventing.broker.routing import Arrival, Router, TtlSpent
 from wayside.eventing.broker.store import BrokerStore, ReplyRefused
@@ -103,9 +103,9 @@ class Lane:
         """Deliveries that are under way now."""
         return self._flying
 
-    def feed(self, kept: Kept) -> None:
+    def feed(self, turn: Turn) -> None:
         """An event was kept that this Trigger matched."""
-        self._backlog.feed(kept)
+        self._backlog.feed(turn)
 
     def look_again(self) -> None:
         """The store has deliveries that are to be made once more."""

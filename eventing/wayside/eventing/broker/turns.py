@@ -25,6 +25,11 @@ class Turn:
     admitted: bool = False
     put_off: bool = False
 
+    @classmethod
+    def first(cls, waiting: Waiting) -> "Turn":
+        """The first attempt at a delivery."""
+        return cls(waiting, size_bytes(waiting.kept))
+
     def delivery(self, tag: bytes) -> Delivery:
         return Delivery(tag, self.waiting.kept.position, self.waiting.again)
 

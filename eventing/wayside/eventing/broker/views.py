@@ -8,17 +8,13 @@ from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from wayside.eventing.broker import kept, pruning
+from wayside.eventing.broker import kept, pruning, tables
 from wayside.eventing.clock import format_time
 from wayside.eventing.storage.entry import KeptEntry
 from wayside.eventing.triggers.names import TriggerName
 
 DEAD_LETTERS_SHOWN = 100
-_OLDEST = (
-    "(SELECT time_ns FROM journal_entry e WHERE e.position > t.cursor AND instr(e.head, t.tag)"
-    " AND NOT EXISTS (SELECT 1 FROM broker_ahead a WHERE a.tag = t.tag AND a.position = e.position)"
-    " ORDER BY e.position LIMIT 1)"
-)
+_OLDEST = f"(SELECT time_ns FROM journal_entry e WHERE {tables.NOT_SETTLED} ORDER BY e.position LIMIT 1)"
 _AGAIN_OLDEST = (
     "(SELECT e.time_ns FROM broker_again g JOIN journal_entry e USING (position) WHERE g.tag = t.tag"
     " ORDER BY g.position LIMIT 1)"

@@ -8,14 +8,13 @@ import asyncio
 import errno
 import socket
 import ssl
-from contextlib import suppress
 
 from wayside.eventing.errors import WaysideError
 from wayside.eventing.http.body_parts import Held
 from wayside.eventing.http.client_connection import AnswerLimits, ClientConnection
 from wayside.eventing.http.idle_connections import IdleConnections
 from wayside.eventing.http.message import Headers, Response, head
-from wayside.eventing.http.resolving import Lookup, Resolver, Unresolved, look_up
+from wayside.eventing.http.resolving import Lookup, Resolver, Unresolved, connect_in_turn, look_up
 from wayside.eventing.http.url import Origin, Url
 from wayside.eventing.sink import SinkUnavailable
 
@@ -86,29 +85,16 @@ class HttpClient:
         await asyncio.sleep(0)  # the transports close their sockets in the loop's next turn
 
     async def _connect(self, origin: Origin, deadline: float) -> ClientConnection:
-        """Try the host's addresses one after another: each has its share of the time that is left."""
-        *others, last = await self._resolver.resolve(origin.host, deadline)
-        loop = asyncio.get_running_loop()
-        for untried, address in zip(range(len(others), 0, -1), others, strict=True):
-            share_s = (deadline - loop.time()) / (untried + 1)
-            with suppress(OSError):  # the next one may do
-                return await self._connect_to(address, origin, loop.time() + share_s)
-        try:
-            return await self._connect_to(last, origin, deadline)
-        except OSError:
-            self._resolver.forget(origin.host)
-            raise
-
-    async def _connect_to(self, address: str, origin: Origin, deadline: float) -> ClientConnection:
         if origin.tls and self._tls is None:
             self._tls = ssl.create_default_context()
         tls, name = (self._tls, origin.host) if origin.tls else (None, None)
         loop = asyncio.get_running_loop()
-        async with asyncio.timeout_at(deadline):
-            _, made = await loop.create_connection(
-                self._new_connection, address, origin.port, ssl=tls, server_hostname=name
-            )
-        return made
+
+        async def connect(address: str) -> ClientConnection:
+            made = loop.create_connection(self._new_connection, address, origin.port, ssl=tls, server_hostname=name)
+            return (await made)[1]
+
+        return await connect_in_turn(self._resolver, origin.host, deadline, connect)
 
     def _new_connection(self) -> ClientConnection:
         return ClientConnection(self._limits, self._held)
