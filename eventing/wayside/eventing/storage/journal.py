@@ -30,6 +30,7 @@ from wayside.eventing.storage.journal_errors import (
 from wayside.eventing.storage.journal_opening import Opening, make_ready
 from wayside.eventing.storage.journal_retention import Retention, Swept
 from wayside.eventing.storage.journal_tables import LogState, Page
+from wayside.eventing.storage.onlooker import Onlooker
 from wayside.eventing.storage.owner_lock import LastOwner, OwnerLock
 
 log = logging.getLogger("wayside.journal")
@@ -237,8 +238,8 @@ def state_of(connection: sqlite3.Connection) -> JournalState:
 def look_at(path: Path) -> JournalState:
     """What a journal holds, for a process that does not own it. Raises `JournalError`, and changes nothing."""
     try:
-        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
-            return state_of(connection)
+        with closing(Onlooker(path)) as onlooker:
+            return onlooker.look(state_of)
     except sqlite3.Error as exc:
         raise translate(exc, path) from exc
 
