@@ -32,7 +32,7 @@ DETECTORS = Row(
         ),
         Panel(
             "Rows a scoring call",
-            "How well requests share a batch. Near 1 under high load: raise --batch-wait-ms. For a drift detector:"
+            "How well requests share a batch. Near 1 under high load: raise --max-wait-ms. For a drift detector:"
             " the rows of a window.",
             Unit.COUNT,
             [

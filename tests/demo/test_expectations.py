@@ -8,7 +8,8 @@ import pytest
 from wayside.local.demo.expectations import Promise, see
 from wayside.local.demo.facts import AlertFacts, PhaseFacts, Span, WindowFacts, count_alerts, count_windows
 from wayside.local.demo.ledger import PhaseRow, Route, RouteSummary
-from wayside.local.demo.phases import PHASES, WINDOW_ROWS, Kind, faults_of, total_rows
+from wayside.local.demo.phases import WINDOW_ROWS, Kind, faults_of, total_rows
+from wayside.local.demo.scenario import SCENARIOS
 from wayside.sinks.alerts import Alert, WindowRow
 
 PROMISE = Promise(alpha=0.01, calibration_rows=5_000)
@@ -76,9 +77,11 @@ def test_windows_and_alerts_belong_to_the_phase_of_their_time() -> None:
     assert count_alerts([alert], after) == AlertFacts(0, 1, 1)
 
 
-def test_the_script_has_whole_windows_and_its_names_exist() -> None:
-    assert all(phase.rows % WINDOW_ROWS == 0 and phase.rows >= 5 * WINDOW_ROWS for phase in PHASES)
-    assert total_rows() == sum(phase.rows for phase in PHASES)
+@pytest.mark.parametrize("model", SCENARIOS)
+def test_the_script_has_whole_windows_and_its_names_exist(model: str) -> None:
+    phases = SCENARIOS[model].phases
+    assert all(phase.rows % WINDOW_ROWS == 0 and phase.rows >= 5 * WINDOW_ROWS for phase in phases)
+    assert total_rows(phases) == sum(phase.rows for phase in phases)
     assert {step.name for step in faults_of(["outlier", "drift", "broker"])} == {"broker", "outlier"}
     assert {step.name for step in faults_of(["outlier", "drift", "elasticsearch"])} == {
         *("drift", "outlier", "elasticsearch"),

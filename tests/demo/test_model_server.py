@@ -14,8 +14,9 @@ from wayside.eventing.http.client import HttpClient, Unreachable
 from wayside.eventing.http.message import Response
 from wayside.eventing.http.url import Url
 from wayside.local.demo import prepare
-from wayside.local.demo.digits import Population
+from wayside.local.demo.digits import Digits
 from wayside.local.demo.traffic import encode
+from wayside.local.demo.tumours import Tumours
 
 pytestmark = pytest.mark.model_server
 REPOSITORY = Path(__file__).parents[2]
@@ -33,7 +34,7 @@ def free_port() -> int:
 @pytest.fixture(scope="module")
 def train(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("train") / "train.npz"
-    Population.load(1).stream("train").ordinary(2_000).save(path)
+    Digits.load(1).stream("train").ordinary(2_000).save(path)
     return path
 
 
@@ -58,9 +59,12 @@ async def test_it_speaks_both_protocols_and_refuses_bad_rows(train: Path, client
 
     try:
         await wait_ready(client, port)
-        sample = Population.load(1).stream("test").ordinary(100)
-        v1 = json.loads((await post("/v1/models/digits:predict", encode(sample.rows, "v1"))).body)["predictions"]
-        v2 = json.loads((await post("/v2/models/digits/infer", encode(sample.rows, "v2"))).body)["outputs"][0]
+        digits = Digits.load(1)
+        sample = digits.stream("test").ordinary(100)
+        v1 = json.loads((await post("/v1/models/digits:predict", encode(sample.rows, "v1", digits))).body)[
+            "predictions"
+        ]
+        v2 = json.loads((await post("/v2/models/digits/infer", encode(sample.rows, "v2", digits))).body)["outputs"][0]
         assert v1 == v2["data"]
         assert np.mean(np.array(v1) == sample.labels) > 0.8
         for bad in (b'{"instances": [[1, 2]]}', b'{"instances": [["a"]]}', b'{"instances": []}', b"{}", b"no json"):
@@ -98,3 +102,39 @@ def test_a_port_in_use_is_one_line(train: Path) -> None:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert "cannot listen on" in done.stderr
+
+
+async def test_named_features_are_taken_by_name(tmp_path: Path, client: HttpClient) -> None:
+    tumours = Tumours.load(1)
+    tumours.stream("train").ordinary(2_000).save(tmp_path / "train.npz", tumours.names)
+    port = free_port()
+    command = [
+        PYTHON,
+        str(SCRIPT),
+        "--train",
+        str(tmp_path / "train.npz"),
+        "--name",
+        "tumours",
+        "--http_port",
+        str(port),
+    ]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    async def post(path: str, body: bytes) -> Response:
+        url = Url.parse(f"http://127.0.0.1:{port}{path}")
+        return await client.send(b"POST", url, [(b"content-type", b"application/json")], body, timeout_s=10)
+
+    try:
+        await wait_ready(client, port)
+        sample = tumours.stream("test").ordinary(100)
+        by_row = json.loads(encode(sample.rows, "v1", tumours))["instances"]
+        turned = [dict(reversed(row.items())) for row in by_row]
+        v1 = json.loads((await post("/v1/models/tumours:predict", json.dumps({"instances": turned}).encode())).body)
+        v2 = json.loads((await post("/v2/models/tumours/infer", encode(sample.rows, "v2", tumours))).body)
+        assert v1["predictions"] == v2["outputs"][0]["data"]
+        assert np.mean(np.array(v1["predictions"]) == sample.labels) > 0.8
+        lacking = json.dumps({"instances": [{"mean_radius": 1.0}]}).encode()
+        assert (await post("/v1/models/tumours:predict", lacking)).status == 400
+    finally:
+        process.terminate()
+        await asyncio.to_thread(process.wait, 15)

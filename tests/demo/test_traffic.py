@@ -10,7 +10,7 @@ import pytest
 from wayside.eventing.http.client import HttpClient
 from wayside.eventing.http.message import Request, Response
 from wayside.eventing.http.server import HttpServer
-from wayside.local.demo.digits import Population, Stream
+from wayside.local.demo.digits import Digits, DigitStream
 from wayside.local.demo.ledger import Answer, Ledger, LedgerReader, Route
 from wayside.local.demo.traffic import Load, Targets, Traffic, encode
 
@@ -27,9 +27,9 @@ async def ledger(tmp_path: Path) -> AsyncIterator[Ledger]:
 async def send(ledger: Ledger, rows: int, target: str) -> list[Answer]:
     http = HttpClient()
     load = Load(through_per_s=2_000, direct_per_s=400, timeout_s=5)
-    traffic = Traffic(http, Targets(target, target), ledger, Population.load(1), load)
+    traffic = Traffic(http, Targets(target, "digits", target), ledger, Digits.load(1), load)
     answers: list[Answer] = []
-    await traffic.run("p", Stream.ordinary, rows, on_answer=answers.append)
+    await traffic.run("p", DigitStream.ordinary, rows, on_answer=answers.append)
     await ledger.flush()
     await http.close()
     return answers
@@ -66,8 +66,9 @@ async def test_a_server_that_is_away_is_status_0_and_ends_nothing(ledger: Ledger
 
 
 def test_both_protocols_carry_the_same_rows() -> None:
-    rows = Population.load(1).stream("x").ordinary(2).rows
-    assert json.loads(encode(rows, "v1"))["instances"] == rows.tolist()
-    tensor = json.loads(encode(rows, "v2"))["inputs"][0]
+    digits = Digits.load(1)
+    rows = digits.stream("x").ordinary(2).rows
+    assert json.loads(encode(rows, "v1", digits))["instances"] == rows.tolist()
+    tensor = json.loads(encode(rows, "v2", digits))["inputs"][0]
     assert tensor["shape"] == [2, 64]
     assert tensor["data"] == rows.ravel().tolist()

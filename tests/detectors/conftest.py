@@ -12,17 +12,23 @@ from typing import Any
 import numpy as np
 import pytest
 
-from wayside.detectors.artifact import Artifact
-from wayside.detectors.batching import BatchLimits
-from wayside.detectors.drift_service import DriftDetector, DriftService
-from wayside.detectors.drift_store import DriftStore
-from wayside.detectors.fit import FitSettings, fit_artifact
-from wayside.detectors.ingress import Ingress, IngressLimits
-from wayside.detectors.judge import RowJudge, restore_window_detector
-from wayside.detectors.metrics import DetectorMetrics
-from wayside.detectors.outbox import Outbox
-from wayside.detectors.row_service import RowService
-from wayside.detectors.server import AppServer
+from wayside.detectors.artifacts.artifact import Artifact
+from wayside.detectors.artifacts.folder import save
+from wayside.detectors.drift.outbox import Outbox
+from wayside.detectors.drift.service import DriftDetector, DriftService
+from wayside.detectors.drift.store import DriftStore
+from wayside.detectors.fitting.fit import FitSettings, fit_artifact
+from wayside.detectors.scoring.judge import RowJudge, restore_window_detector
+from wayside.detectors.serving.answering import PLAIN, Answering, Wanted
+from wayside.detectors.serving.batching import BatchLimits
+from wayside.detectors.serving.connection import ConnectionLimits
+from wayside.detectors.serving.event_route import EventRoute
+from wayside.detectors.serving.metrics import DetectorMetrics
+from wayside.detectors.serving.request_body import RouteLimits
+from wayside.detectors.serving.row_service import RowService
+from wayside.detectors.serving.server import AppServer
+from wayside.detectors.tabular.event_rows import Side
+from wayside.detectors.tabular.table import Table
 from wayside.eventing.backoff import Backoff
 from wayside.eventing.event import CloudEvent
 from wayside.eventing.http.client import HttpClient
@@ -56,25 +62,36 @@ def request_event(rows: Any, event_id: str = "1", time_text: str | None = TIME, 
 
 @pytest.fixture(scope="session")
 def knn() -> Artifact:
-    return fit_artifact("knn", normal_rows(2400, 1), FitSettings()).artifact
+    return fit_artifact("knn", Table.of(normal_rows(2400, 1)), FitSettings()).artifact
+
+
+@pytest.fixture(scope="session")
+def mahalanobis() -> Artifact:
+    return fit_artifact("mahalanobis", Table.of(normal_rows(2400, 1)), FitSettings()).artifact
+
+
+@pytest.fixture(scope="session")
+def online() -> Artifact:
+    """A stateful one."""
+    return fit_artifact("mahalanobis-online", Table.of(normal_rows(2400, 1)), FitSettings()).artifact
 
 
 @pytest.fixture(scope="session")
 def ks() -> Artifact:
-    return fit_artifact("ks", normal_rows(1000, 2), FitSettings(name="drift", window=50)).artifact
+    return fit_artifact("ks", Table.of(normal_rows(1000, 2)), FitSettings(name="drift", window=50)).artifact
 
 
 @pytest.fixture(scope="session")
 def ks_folder(ks: Artifact, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("artifacts") / "drift"
-    ks.save(folder)
+    save(ks, folder)
     return folder
 
 
 @pytest.fixture(scope="session")
 def knn_folder(knn: Artifact, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("artifacts") / "outlier"
-    knn.save(folder)
+    save(knn, folder)
     return folder
 
 
@@ -84,6 +101,7 @@ class Served:
 
     url: Url
     metrics: DetectorMetrics
+    server: AppServer
     client: HttpClient = field(default_factory=HttpClient)
 
     async def post(self, body: bytes, headers: list[tuple[bytes, bytes]]) -> Response:
@@ -94,23 +112,54 @@ class Served:
         return await self.post(body, headers)
 
     def count(self, outcome: str) -> float:
-        return self.metrics.registry.get_sample_value("wayside_detector_events_total", {"outcome": outcome}) or 0.0
+        return sample(self.metrics, "events_total", outcome=outcome)
+
+
+def sample(metrics: DetectorMetrics, name: str, **labels: str) -> float:
+    """A value of a registry with one detector; 0 where there is none."""
+    found = metrics.registry.get_sample_value(f"wayside_detector_{name}", {"detector": metrics.detector, **labels})
+    return found or 0.0
+
+
+async def no_page(scope: Any, receive: Any, send: Any) -> None:
+    """What stands beside the event route in tests: 404 to all."""
+    await send({"type": "http.response.start", "status": 404, "headers": [(b"content-length", b"0")]})
+    await send({"type": "http.response.body"})
 
 
 @asynccontextmanager
-async def serve_rows(artifact: Artifact, limits: IngressLimits | None = None) -> AsyncIterator[Served]:
-    """The row service on a port of its own."""
-    metrics = DetectorMetrics()
-    service = RowService(RowJudge.of(artifact), artifact.identity(), metrics, BatchLimits())
-    server = AppServer(Ingress(service.answer, metrics, limits or IngressLimits()).app, "127.0.0.1", 0)
-    await service.start()
+async def serve_answering(
+    answering: Answering,
+    limits: RouteLimits | None = None,
+    connections: ConnectionLimits | None = None,
+    wanted: Wanted = PLAIN,
+) -> AsyncIterator[Served]:
+    """The event route on a port of its own; `answering` is started and stopped by the caller."""
+    service = answering.metrics.service
+    route = EventRoute(lambda name: None if name == "nobody" else answering, no_page, service, limits, wanted)
+    server = AppServer(route, "127.0.0.1", 0, limits=connections)
     await server.start()
-    served = Served(Url.parse(f"http://127.0.0.1:{server.port}/"), metrics)
+    served = Served(Url.parse(f"http://127.0.0.1:{server.port}/"), answering.metrics, server)
     try:
         yield served
     finally:
         await served.client.close()
         await server.stop()
+
+
+@asynccontextmanager
+async def serve_rows(
+    artifact: Artifact, limits: RouteLimits | None = None, batch: BatchLimits | None = None
+) -> AsyncIterator[Served]:
+    """The row service on a port of its own."""
+    identity = artifact.identity()
+    metrics = DetectorMetrics(identity.name)
+    service = RowService(RowJudge.of(artifact), identity, metrics, batch or BatchLimits())
+    await service.start()
+    try:
+        async with serve_answering(service, limits) as served:
+            yield served
+    finally:
         await service.stop()
 
 
@@ -139,7 +188,8 @@ async def drift_in(
     sink, metrics = sink or MemorySink(), DetectorMetrics()
     store = DriftStore(folder, "drift", detector.features)
     outbox = Outbox(store, sink, metrics, Backoff(first_s=0.001, limit_s=0.01))
-    service = DriftService(DriftDetector(detector, artifact.identity(), size, retain_windows), store, outbox, metrics)
+    drift = DriftDetector(detector, artifact.identity(), size, retain_windows)
+    service = DriftService(drift, store, outbox, metrics, Side.REQUEST.types)
     await service.start()
     try:
         yield Drift(service, store, sink)

@@ -1,8 +1,9 @@
-"""The commands as processes: ports, signals, kill -9, and adserver's command line."""
+"""`wayside detect` as a process and as a command line: ports, signals, kill -9, settings and what is refused."""
 
 import asyncio
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -14,8 +15,10 @@ from pathlib import Path
 
 import pytest
 
-from wayside.detectors import adserver, cli
-from wayside.detectors.artifact import Artifact
+from wayside.detectors.artifacts.artifact import Artifact
+from wayside.detectors.kinds.protocol import Device, Execution
+from wayside.detectors.serving import adserver, cli
+from wayside.detectors.serving.settings import ArtifactAt
 from wayside.eventing.errors import ConfigurationError
 from wayside.eventing.event import CloudEvent
 from wayside.eventing.http.client import HttpClient, Unreachable
@@ -106,9 +109,9 @@ async def test_a_row_detector_serves_and_ends_on_sigterm(knn_folder: Path) -> No
         response = await process.post(request_event(normal_rows(3, 1)))
         assert decode(response.headers, response.body).extensions["detector"] == "other"
         metrics = (await process.get("/metrics")).body.decode()
-        assert 'wayside_detector_events_total{outcome="scored"} 1.0' in metrics
-        assert "wayside_detector_rows_total 3.0" in metrics
-        assert 'wayside_detector_batch_rows_bucket{le="4.0"} 1.0' in metrics
+        assert 'wayside_detector_events_total{detector="other",outcome="scored"} 1.0' in metrics
+        assert 'wayside_detector_rows_total{detector="other"} 3.0' in metrics
+        assert 'wayside_detector_batch_rows_bucket{detector="other",le="4.0"} 1.0' in metrics
         assert await process.end(signal.SIGTERM) == 0
 
 
@@ -190,8 +193,21 @@ def main(*arguments: str, **environ: str) -> int:
         (("--artifact", "/nowhere"), "wayside fit"),
         (("--artifact", "x", "--prot", "1"), "unrecognized"),
         (("--artifact", "x", "--port", "70000"), "not a port"),
-        (("--artifact", "x", "--batch-rows", "0"), "at least 1"),
+        (("--artifact", ""), "is empty"),
+        (("--artifact", "x", "--max-batch-rows", "0"), "--max-batch-rows is 1 to"),
+        (("--artifact", "x", "--max-wait-ms", "nan"), "--max-wait-ms is 0 to 1000"),
+        (("--artifact", "x", "--batch-rows", "8"), "unrecognized"),
+        (("--artifact", "x", "--threads", "0"), "--threads is 1 to"),
+        (("--artifact", "x", "--reload-every", "0.1"), "--reload-every is 1 to"),
+        (("--artifact", "x", "--body-limit", "0"), "--body-limit is 1 to"),
+        (("--artifact", "x", "--device", "tpu"), "invalid choice"),
         (("--artifact", "x", "--name", "A/B"), "not allowed"),
+        (("--artifact", "x", "--default", "A/B"), "not allowed"),
+        (("--artifact", "a=x", "--artifact", "y"), "NAME=URI"),
+        (("--artifact", "a=x", "--artifact", "a=y"), "one name"),
+        (("--artifact", "a=x", "--artifact", "b=y", "--name", "c"), "--name is for a single"),
+        (("--artifact", "a=x", "--name", "c"), "--name is for a single"),
+        (tuple(word for n in range(65) for word in ("--artifact", f"a{n}=x")), "65 detectors are more than the 64"),
         (("--artifact", "x", "--sink-url", "broker:80"), "not an absolute"),
     ],
 )
@@ -204,15 +220,83 @@ def test_bad_settings_are_one_line_and_status_2(
     assert error.count("\n") == 1
 
 
+def damage(folder: Path, **changes: object) -> None:
+    path = folder / "detector.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"digest": "0" * 64}, "digest does not match"),
+        ({"version": 3}, "use a newer Wayside"),
+        ({"kind": "magic"}, "no detector kind 'magic'"),
+        ({"format": "x"}, "not that of a detector artifact"),
+        ({"arrays": []}, "damaged"),
+    ],
+)
+def test_an_artifact_that_is_not_whole_is_one_line_and_status_2(
+    changes: dict[str, object], reason: str, knn_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = Path(shutil.copytree(knn_folder, tmp_path / "copy"))
+    damage(folder, **changes)
+    with socket.create_server(("127.0.0.1", 0)) as taken:  # it would fail on this port, if it came so far
+        assert main("--artifact", str(folder), "--port", str(taken.getsockname()[1])) == 2
+    error = capsys.readouterr().err
+    assert reason in error
+    assert error.count("\n") == 1
+
+
+def test_a_gpu_is_asked_for_where_there_is_none(knn_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main("--artifact", str(knn_folder), "--device", "gpu", "--port", "0", "--admin-port", "0") == 2
+    assert "use --device cpu" in capsys.readouterr().err
+
+
+def test_what_keeps_state_is_served_alone(
+    ks_folder: Path, knn_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    artifacts = ("--artifact", f"a={knn_folder}", "--artifact", f"b={ks_folder}")
+    assert main(*artifacts, "--data", str(tmp_path), "--sink-url", "http://127.0.0.1:9/") == 2
+    assert "in a process of its own" in capsys.readouterr().err
+
+
+def test_the_default_is_one_that_is_served(knn_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main("--artifact", f"a={knn_folder}", "--default", "b") == 2
+    assert "--default b is no detector: there are a" in capsys.readouterr().err
+
+
 def test_window_detectors_say_what_they_need(ks_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main("--artifact", str(ks_folder)) == 2
     assert "needs --data" in capsys.readouterr().err
 
 
 def test_settings_come_from_flags_or_the_environment() -> None:
-    settings = cli.parse(["--artifact", "a"], {"WAYSIDE_DETECT_PORT": "1", "WAYSIDE_DETECT_BATCH_WAIT_MS": "2"})
-    assert (settings.artifact, settings.port, settings.batch.wait_s) == (Path("a"), 1, 0.002)
-    assert (settings.host, settings.admin_port) == ("127.0.0.1", 8621)
+    settings = cli.parse(["--artifact", "a"], {"WAYSIDE_DETECT_PORT": "1", "WAYSIDE_DETECT_MAX_WAIT_MS": "2"})
+    assert (settings.artifacts, settings.port) == ((ArtifactAt("a"),), 1)
+    assert (settings.batch.max_batch_rows, settings.batch.max_wait_ms) == (2048, 2.0)
+    assert (settings.host, settings.admin_port, settings.reload_every_s) == ("127.0.0.1", 8621, None)
+    assert settings.execution == Execution()
+
+
+def test_how_detectors_run_is_a_setting() -> None:
+    flags = "--artifact a --threads 2 --trust-pickle --alibi-python /env/bin/python --reload-every 5 --body-limit 1Ki"
+    settings = cli.parse(flags.split(), {})
+    assert settings.execution == Execution(Device.CPU, 2, trust_pickle=True, alibi_python="/env/bin/python")
+    assert (settings.reload_every_s, settings.route.body_bytes) == (5.0, 1024)
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("plain", ArtifactAt("plain")),
+        ("fraud=plain", ArtifactAt("plain", "fraud")),
+        ("fraud=s3://bucket/a?version=2", ArtifactAt("s3://bucket/a?version=2", "fraud")),
+        ("s3://bucket/a?version=2", ArtifactAt("s3://bucket/a?version=2")),
+        ("/folder/a=b", ArtifactAt("/folder/a=b")),
+    ],
+)
+def test_an_artifact_may_have_a_name(text: str, found: ArtifactAt) -> None:
+    assert cli.parse(["--artifact", text], {}).artifacts == (found,)
 
 
 def test_kafka_takes_the_place_of_the_event_port() -> None:
@@ -240,6 +324,7 @@ def test_the_settings_of_kafka_are_read_for_verdicts_too_where_events_are_posted
     [
         (["--source", "kafka://host/events", "--sink-url", "kafka://host/v"], "needs --name or --group"),
         (["--source", "kafka://host/events", "--name", "fraud"], "needs --sink-url"),
+        (["--source", "kafka://host/events", "--artifact", "b=b"], "NAME=URI"),
         (["--source", "kafka://host/", "--name", "fraud", "--sink-url", "kafka://host/v"], "names no topic"),
         (["--sink-url", "kafka://host/one,two"], "sent to one topic"),
     ],
@@ -247,58 +332,3 @@ def test_the_settings_of_kafka_are_read_for_verdicts_too_where_events_are_posted
 def test_what_kafka_lacks_is_said(flags: list[str], reason: str) -> None:
     with pytest.raises(ConfigurationError, match=reason):
         cli.parse(["--artifact", "a", *flags], {})
-
-
-def test_adserver_arguments_are_translated(knn_folder: Path, ks_folder: Path) -> None:
-    settings = adserver.parse(
-        f"--http_port 9000 --protocol tensorflow.http --storage_uri file://{knn_folder}"
-        " --model_name income OutlierDetector".split(),
-        {},
-    )
-    assert (settings.artifact, settings.host, settings.port, settings.name) == (knn_folder, "0.0.0.0", 9000, "income")
-    settings = adserver.parse(
-        f"--storage_uri {ks_folder} --reply_url http://broker/a/b DriftDetector --drift_batch_size 50".split(),
-        {"WAYSIDE_DETECT_DATA": "/data"},
-    )
-    assert (settings.sink_url, settings.data, settings.port) == ("http://broker/a/b", Path("/data"), 8080)
-
-
-@pytest.mark.parametrize(
-    ("kind", "arguments", "reason"),
-    [
-        ("knn", ["--protocol", "seldon.http", "OutlierDetector"], "seldon.http is not decoded"),
-        ("knn", ["--protocol", "grpc", "OutlierDetector"], "invalid choice"),
-        ("knn", ["--reply_url", "http://x", "OutlierDetector"], "leave --reply_url out"),
-        ("knn", ["--event_type", "io.seldon.outlier", "OutlierDetector"], "--event_type cannot be chosen"),
-        ("knn", ["--event_source", "http://x", "OutlierDetector"], "--event_source cannot be chosen"),
-        ("knn", ["DriftDetector"], "serve it as OutlierDetector"),
-        ("knn", ["AdversarialDetector"], "no adversarial detector"),
-        ("knn", ["MetricsServer"], "wayside sink prometheus"),
-        ("knn", [], "command"),
-        ("ks", ["OutlierDetector"], "serve it as DriftDetector"),
-        ("ks", ["DriftDetector", "--drift_batch_size", "1000"], "fit it again with --window 1000"),
-    ],
-)
-def test_adserver_arguments_that_cannot_be_honoured_are_refused(
-    kind: str, arguments: list[str], reason: str, knn_folder: Path, ks_folder: Path
-) -> None:
-    folder = {"knn": knn_folder, "ks": ks_folder}[kind]
-    with pytest.raises(ConfigurationError, match=reason):
-        adserver.parse(["--storage_uri", str(folder), *arguments], {})
-
-
-def test_what_is_written_anyway_may_be_asked_for(knn_folder: Path, knn: Artifact) -> None:
-    arguments = ["--event_type", "dev.wayside.inference.outlier", "--event_source", knn.identity().source]
-    assert adserver.parse(["--storage_uri", str(knn_folder), *arguments, "OutlierDetector"], {}).name is None
-
-
-@pytest.mark.parametrize("uri", ["gs://bucket/model", "s3://bucket/model", "file://elsewhere/model"])
-def test_storage_elsewhere_is_refused(uri: str) -> None:
-    with pytest.raises(ConfigurationError, match="not on this machine"):
-        adserver.parse(["--storage_uri", uri, "OutlierDetector"], {})
-
-
-def test_artifacts_of_alibi_detect_are_refused(tmp_path: Path) -> None:
-    (tmp_path / "meta.dill").touch()
-    with pytest.raises(ConfigurationError, match="alibi-detect"):
-        adserver.parse(["--storage_uri", str(tmp_path), "OutlierDetector"], {})

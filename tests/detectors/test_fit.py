@@ -1,133 +1,151 @@
-"""`wayside fit`: files of rows, what it prints, and what it refuses."""
+"""Fitting: which rows fit, calibrate and test, what a fit reports, and that equal data gives equal artifacts."""
 
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_info, threadpool_limits
 
-from wayside.detectors.artifact import load_artifact
-from wayside.detectors.fit import FitSettings, fit_artifact
-from wayside.detectors.fit_cli import main
-from wayside.detectors.rows_file import read_rows
+from wayside.detectors.artifacts.artifact import Artifact
+from wayside.detectors.fitting.fit import FitSettings, fit_artifact
+from wayside.detectors.fitting.split import Shares, split
+from wayside.detectors.scoring.judge import RowJudge
+from wayside.detectors.scoring.score import code_rows, score_table
+from wayside.detectors.tabular.preprocessing import Scaling
+from wayside.detectors.tabular.table import Table
 from wayside.eventing.errors import ConfigurationError
 
 from .conftest import normal_rows
 
-
-def fit(*arguments: str) -> int:
-    return main(arguments, {})
+OUTLIERS = 40
 
 
-@pytest.mark.parametrize("kind", ["knn", "mahalanobis"])
-def test_row_detectors_print_what_they_promise(kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    np.save(tmp_path / "rows.npy", normal_rows(2000, 20).reshape(2000, 2, 2))
-    assert fit(kind, "--data", str(tmp_path / "rows.npy"), "--out", str(tmp_path / "out")) == 0
-    printed = capsys.readouterr().out
-    assert "1.000% of rows; these calibration rows promise 0.544% to 1.565% (90 % interval)" in printed
-    artifact = load_artifact(tmp_path / "out")
-    assert (artifact.kind, artifact.name, artifact.features, artifact.window) == (kind, "outlier", 4, None)
-
-
-def test_ks_prints_its_level(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    np.savez(tmp_path / "rows.npz", x=normal_rows(300, 21), y=np.zeros(300))
-    arguments = ("--data", f"{tmp_path}/rows.npz:x", "--out", f"{tmp_path}/out", "--window", "50", "--alpha", "0.05")
-    assert fit("ks", *arguments) == 0
-    printed = capsys.readouterr().out
-    assert "4 features" in printed
-    assert "reference of 300 rows, which is 6.0 windows of 50 rows" in printed
-    assert "5.000% of windows" in printed
-    assert "give 10 windows of rows or more" in printed
-    artifact = load_artifact(tmp_path / "out")
-    assert (artifact.name, artifact.window) == ("drift", 50)
-
-
-def test_too_few_rows_name_the_rows_needed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    np.save(tmp_path / "rows.npy", normal_rows(1996, 22))
-    assert fit("knn", "--data", str(tmp_path / "rows.npy"), "--out", str(tmp_path / "out")) == 2
-    error = capsys.readouterr().err
-    assert "998 calibration rows are too few for alpha = 0.01: 999 are needed, which is 1998 rows in all" in error
-    assert error.count("\n") == 1
-    assert not (tmp_path / "out").exists()
-
-
-@pytest.mark.parametrize(
-    ("name", "content", "reason"),
-    [
-        ("a.csv", b"", "no rows"),
-        ("a.csv", b"x,y\n", "no rows"),
-        ("a.csv", b"x,y\n1,2\n3\n", "line 3: 1 columns where the others have 2"),
-        ("a.csv", b"1,2\n3,four\n", "line 2"),
-        ("a.csv", b"1,2\n3,nan\n", "row 2"),
-        ("a.csv", b"1,\xff\n", "cannot read"),
-        ("a.csv", b"1\n2\n3\n", "too few"),
-        ("a.npy", b"not an array", "cannot read"),
-        ("a.npy", b"", "cannot read"),
-        ("a.npz", b"", "cannot read"),
-        ("a.parquet", b"", "no .npy, .npz or .csv"),
-    ],
-)
-def test_bad_files_end_in_one_line(
-    name: str, content: bytes, reason: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    (tmp_path / name).write_bytes(content)
-    assert fit("mahalanobis", "--data", str(tmp_path / name), "--out", str(tmp_path / "out")) == 2
-    error = capsys.readouterr().err
-    assert reason in error
-    assert error.count("\n") == 1
-
-
-@pytest.mark.parametrize(
-    ("array", "reason"),
-    [
-        (np.zeros(5), "shape"),
-        (np.zeros((0, 3)), "shape"),
-        (np.zeros((5, 0)), "shape"),
-        (np.array([["a", "b"]]), "not numbers"),
-        (np.full((3000, 2), 1e300) * np.arange(3000)[:, None], "too large"),
-    ],
-)
-def test_bad_arrays_end_in_one_line(
-    array: np.ndarray, reason: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    np.save(tmp_path / "a.npy", array)
-    assert fit("knn", "--data", str(tmp_path / "a.npy"), "--out", str(tmp_path / "out")) == 2
-    assert reason in capsys.readouterr().err
-
-
-def test_pickled_rows_are_not_loaded(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    np.save(tmp_path / "a.npy", np.array([print], dtype=object), allow_pickle=True)
-    assert fit("knn", "--data", str(tmp_path / "a.npy"), "--out", str(tmp_path / "out")) == 2
-    assert "pickle" in capsys.readouterr().err.lower()
-
-
-@pytest.mark.parametrize(
-    "flags", [("--alpha", "0"), ("--alpha", "1"), ("--holdout", "1"), ("--k", "0"), ("--name", "A b"), ("--what", "1")]
-)
-def test_bad_flags_end_in_one_line(flags: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert fit("knn", "--data", "x.npy", "--out", str(tmp_path), *flags) == 2
-    assert capsys.readouterr().err.count("\n") == 1
-
-
-def test_a_header_and_a_byte_order_mark_are_read_over(tmp_path: Path) -> None:
-    (tmp_path / "a.csv").write_bytes(b"\xef\xbb\xbfx,y\r\n1,2\r\n\r\n3,4e2\r\n")
-    assert read_rows(str(tmp_path / "a.csv")).tolist() == [[1, 2], [3, 400]]
-
-
-def test_an_archive_of_several_arrays_wants_a_name(tmp_path: Path) -> None:
-    np.savez(tmp_path / "a.npz", x=normal_rows(3, 1), y=normal_rows(4, 1))
-    with pytest.raises(ConfigurationError, match="holds x, y: name one"):
-        read_rows(str(tmp_path / "a.npz"))
-    assert read_rows(f"{tmp_path}/a.npz:y").shape == (4, 4)
+def labelled(rows: int = 2600) -> Table:
+    """The last rows are outliers."""
+    values = np.concatenate([normal_rows(rows - OUTLIERS, 25), normal_rows(OUTLIERS, 26) + 8])
+    return Table(values, labels=np.arange(rows) >= rows - OUTLIERS)
 
 
 def test_no_row_is_both_fitted_and_calibrated() -> None:
-    rows = normal_rows(2000, 23)
-    report = fit_artifact("knn", rows, FitSettings(k=1, holdout=0.6))
+    report = fit_artifact("knn", Table.of(normal_rows(2000, 23)), FitSettings(holdout=0.6, options={"k": 1}))
     assert (report.fitted_rows, report.calibration_rows) == (800, 1200)
-    assert (report.artifact.arrays["calibration"] > 0).all()  # a fitted row would be its own neighbour
+    assert report.artifact.calibration is not None
+    assert (report.artifact.calibration.scores > 0).all()  # a fitted row would be its own neighbour
 
 
 def test_progress_is_told_to_the_end() -> None:
-    told: list[tuple[int, int]] = []
-    fit_artifact("mahalanobis", normal_rows(4000, 24), FitSettings(), lambda done, total: told.append((done, total)))
-    assert told == [(1024, 2000), (2000, 2000)]
+    told: list[tuple[str, int, int]] = []
+    table = Table.of(normal_rows(4000, 24))
+    fit_artifact("mahalanobis", table, FitSettings(), lambda *step: told.append(step))
+    assert told == [("fitting", 0, 1), ("calibrating", 1024, 2000), ("calibrating", 2000, 2000)]
+
+
+def test_calibration_and_offline_scores_are_made_as_a_service_makes_them_on_one_thread() -> None:
+    """With more threads a matrix product's last digits are others."""
+    told: dict[str, set[int]] = {stage: set() for stage in ("fitting", "calibrating", "scoring")}
+
+    def tell(stage: str) -> None:
+        told[stage] |= {each["num_threads"] for each in threadpool_info() if each["user_api"] == "blas"}
+
+    table = Table.of(normal_rows(2000, 23))
+    with threadpool_limits(2, "blas"):
+        report = fit_artifact("mahalanobis", table, FitSettings(), lambda stage, *_: tell(stage))
+        judge = RowJudge.of(report.artifact)
+        coded, fits = code_rows(judge, table, skip_bad=False)
+        score_table(judge, coded, fits, lambda _: tell("scoring"))
+    assert (told["calibrating"], told["scoring"]) == ({1}, {1})
+
+
+@pytest.mark.parametrize("in_order", [False, True], ids=["by seed", "in order"])
+@pytest.mark.parametrize("test", [0.0, 0.2])
+def test_parts_of_labelled_rows_are_apart(in_order: bool, test: float) -> None:
+    table = labelled()
+    parts = split(table, Shares(0.5, test), 0.01, 3, in_order=in_order, all_calibrate=False)
+    outliers = np.arange(len(table) - OUTLIERS, len(table))
+    used = np.concatenate([parts.fitting, parts.calibrating])
+    assert not np.isin(outliers, used).any()
+    assert np.intersect1d(parts.fitting, parts.calibrating).size == 0
+    assert np.intersect1d(used, parts.testing).size == 0
+    assert len(used) + (len(parts.testing) or OUTLIERS) == len(table)
+    assert len(parts.testing) == (512 + OUTLIERS if test else 0)
+    if in_order:
+        assert parts.fitting.max() < parts.calibrating.min()
+        assert (np.diff(used) > 0).all()
+
+
+def test_a_wrapped_detector_is_calibrated_by_all_rows() -> None:
+    parts = split(Table.of(normal_rows(999, 1)), Shares(), 0.01, 0, in_order=False, all_calibrate=True)
+    assert (len(parts.fitting), len(parts.calibrating)) == (0, 999)
+
+
+def test_labels_tell_the_quality() -> None:
+    report = fit_artifact("mahalanobis", labelled(), FitSettings())
+    assert report.tested is not None
+    quality = report.tested.quality
+    assert (quality.rows, quality.outliers) == (512 + OUTLIERS, OUTLIERS)
+    assert quality.roc_auc == quality.recall == 1.0
+    assert quality.false_alarms is not None
+    assert quality.false_alarms.rows == 512
+    assert quality.false_alarms.is_within
+    assert fit_artifact("mahalanobis", Table.of(normal_rows(2000, 1)), FitSettings()).tested is None
+
+
+@pytest.mark.parametrize("kind", ["knn", "iforest", "mahalanobis-online"])
+def test_equal_rows_and_seed_are_equal_digests(kind: str) -> None:
+    def fit(seed: int) -> Artifact:
+        return fit_artifact(kind, labelled(), FitSettings(seed=seed, options={})).artifact
+
+    first = fit(5)
+    assert fit(5).digest == first.digest
+    if kind != "mahalanobis-online":  # which takes rows in their order
+        assert fit(6).digest != first.digest
+
+
+def test_a_stateful_kind_is_calibrated_on_a_stream_in_order() -> None:
+    """Rows that drift slowly: a memory that follows them calibrates lower than one that stands still."""
+    rows = normal_rows(2400, 8) + np.linspace(0, 6, 2400)[:, None]
+    report = fit_artifact("mahalanobis-online", Table.of(rows), FitSettings(alpha=0.02))
+    assert report.artifact.calibration is not None
+    judge = RowJudge.of(report.artifact)
+    standing = judge.score(rows[1200:])
+    assert np.median(report.artifact.calibration.scores) < 0.8 * np.median(standing)
+
+
+def test_missing_values_and_categories_are_part_of_the_schema() -> None:
+    values = normal_rows(2000, 9)
+    values[:, 1] = np.arange(2000) % 3
+    values[::7, 2] = np.nan
+    table = Table(values, ("a", "b", "c", "d"), {1: ("u", "v", "w")})
+    report = fit_artifact("knn", table, FitSettings(alpha=0.02, scaling=Scaling.ROBUST))
+    schema = report.artifact.schema
+    assert (schema.names, schema.columns[1].categories) == (("a", "b", "c", "d"), ("u", "v", "w"))
+    assert [column.missing for column in schema.columns] == [False, False, True, False]
+
+
+@pytest.mark.parametrize(
+    ("kind", "table", "settings", "reason"),
+    [
+        ("knn", Table.of(normal_rows(1996, 1)), {}, "998 calibration rows .* 0.01: 999 .* 1998 ordinary rows"),
+        ("knn", labelled(2000), {}, "784 calibration rows are too few .* about 2498 ordinary rows"),
+        ("knn", Table.of(np.full((9, 2), np.inf)), {}, "9 rows hold a value that is not finite, the first is row 0"),
+        ("knn", Table.of(normal_rows(3000, 1)), {"options": {"k": "x"}}, "option k is 'x': give a value like int"),
+        ("knn", Table.of(normal_rows(3000, 1)), {"options": {"j": 1}}, "knn has no option 'j': it has k"),
+        ("ks", Table.of(normal_rows(100, 1)), {}, "100 rows are too few for windows of 200"),
+        ("ks", Table.of(np.full((300, 2), np.nan)), {}, "value that is missing"),
+        ("ks", Table(np.zeros((300, 1)), ("a",), {0: ("u",)}), {}, "column 'a' holds categories"),
+        ("alibi", Table.of(normal_rows(3000, 1)), {}, "name what alibi-detect saved with --saved"),
+        ("nothing", Table.of(normal_rows(3000, 1)), {}, "no detector kind 'nothing'"),
+    ],
+    ids=["few", "few labelled", "infinite", "option", "no option", "window", "missing", "category", "wrapped", "kind"],
+)  # fmt: skip
+def test_what_cannot_be_fitted_is_refused(kind: str, table: Table, settings: dict, reason: str) -> None:
+    with pytest.raises(ConfigurationError, match=reason):
+        fit_artifact(kind, table, FitSettings(**settings))
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"), [("alpha", 0), ("alpha", 1), ("holdout", 1), ("test_share", 1), ("name", "A b"), ("seed", -1)]
+)
+def test_settings_are_checked(setting: str, value: Any) -> None:
+    with pytest.raises(ConfigurationError):
+        FitSettings(**{setting: value})

@@ -12,10 +12,11 @@ import pytest
 from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from wayside.detectors.artifact import load_artifact
-from wayside.detectors.fit import FitSettings, fit_artifact
-from wayside.detectors.fit_cli import main
-from wayside.detectors.fit_push import Fitted, fit_metrics
+from wayside.detectors.artifacts.folder import load_folder
+from wayside.detectors.fitting.cli import main
+from wayside.detectors.fitting.fit import FitSettings, fit_artifact
+from wayside.detectors.fitting.push import Fitted, fit_metrics
+from wayside.detectors.tabular.table import Table
 
 from .conftest import normal_rows
 
@@ -63,7 +64,7 @@ def test_a_fit_is_shown_by_the_pushgateway(
     assert shown["wayside_fit_completed_timestamp_seconds"][0] > 1_700_000_000
     labels = shown["wayside_fit_artifact_info"][1]
     assert labels["job"] == "wayside-fit"
-    assert (labels["digest"], labels["kind"]) == (load_artifact(out).digest, "knn")
+    assert (labels["digest"], labels["kind"]) == (load_folder(out).digest, "knn")
 
 
 def test_a_push_replaces_the_one_before(
@@ -89,7 +90,7 @@ def test_without_a_pushgateway_the_artifact_stays(
     assert printed.err.count("\n") == 1
     assert f"the artifact is written, but nobody was told of it: no Pushgateway at {url}" in printed.err
     assert "Connection refused" in printed.err
-    assert load_artifact(out).name == "drift"
+    assert load_folder(out).name == "drift"
 
 
 class _Elsewhere(BaseHTTPRequestHandler):
@@ -141,6 +142,6 @@ def test_a_bad_address_is_refused_before_the_fit(
 
 @pytest.mark.parametrize("kind", ["mahalanobis", "ks"])
 def test_names_follow_the_conventions(kind: str, promtool: Callable[..., str]) -> None:
-    report = fit_artifact(kind, normal_rows(2000, 31), FitSettings())
+    report = fit_artifact(kind, Table.of(normal_rows(2000, 31)), FitSettings())
     exposition = generate_latest(fit_metrics(Fitted(report, 1.5, 1_700_000_000_000_000_000)))
     assert promtool("check", "metrics", text=exposition.decode()) == ""

@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from wayside.detectors.event_rows import Side
-from wayside.detectors.ingress import Answer
-from wayside.detectors.judging_sink import JudgingSink
-from wayside.detectors.metrics import DetectorMetrics
+from wayside.detectors.serving.answering import Answer
+from wayside.detectors.serving.judging_sink import JudgingSink
+from wayside.detectors.serving.metrics import DetectorMetrics
+from wayside.detectors.tabular.event_rows import Side
 from wayside.eventing.errors import MalformedEvent, QueueFull
 from wayside.eventing.event import CloudEvent
 from wayside.eventing.sink import EventRefused, MemorySink, SinkUnavailable
@@ -30,7 +30,8 @@ def answering(answer: Answer | Exception) -> Judge:
 
 
 def count(metrics: DetectorMetrics, outcome: str) -> float | None:
-    return metrics.registry.get_sample_value("wayside_detector_events_total", {"outcome": outcome})
+    labels = {"detector": metrics.detector, "outcome": outcome}
+    return metrics.registry.get_sample_value("wayside_detector_events_total", labels)
 
 
 async def test_a_verdict_goes_on_before_the_event_is_accepted() -> None:

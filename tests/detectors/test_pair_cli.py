@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from wayside.detectors.cli import main, parse
-from wayside.detectors.event_rows import Side
+from wayside.detectors.serving.cli import main, parse
+from wayside.detectors.tabular.event_rows import Side
 from wayside.eventing.errors import ConfigurationError
 
 

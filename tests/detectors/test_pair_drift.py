@@ -3,35 +3,32 @@
 import random
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from wayside.detectors.artifact import Artifact
-from wayside.detectors.drift_service import DriftDetector, DriftService
-from wayside.detectors.drift_store import DriftStore
-from wayside.detectors.event_rows import Side
-from wayside.detectors.ingress import Ingress, IngressLimits
-from wayside.detectors.intake import PairIntake
-from wayside.detectors.judge import restore_window_detector
-from wayside.detectors.judging_sink import JudgingSink
-from wayside.detectors.metrics import DetectorMetrics
-from wayside.detectors.outbox import Outbox
-from wayside.detectors.server import AppServer
+from wayside.detectors.artifacts.artifact import Artifact
+from wayside.detectors.drift.intake import PairIntake
+from wayside.detectors.drift.outbox import Outbox
+from wayside.detectors.drift.service import DriftDetector, DriftService
+from wayside.detectors.drift.store import DriftStore
+from wayside.detectors.scoring.judge import restore_window_detector
+from wayside.detectors.serving.judging_sink import JudgingSink
+from wayside.detectors.serving.metrics import DetectorMetrics
+from wayside.detectors.tabular.event_rows import Side
 from wayside.eventing.backoff import Backoff
 from wayside.eventing.clock import Clock, FakeClock, parse_time
 from wayside.eventing.errors import ConfigurationError, MalformedEvent
 from wayside.eventing.event import CloudEvent
-from wayside.eventing.http.url import Url
 from wayside.eventing.pairs.join import JoinSettings
 from wayside.eventing.sink import MemorySink
 from wayside.eventing.verdict import read_window_verdict
-from wayside.eventing.vocabulary import REQUEST, RESPONSE
+from wayside.eventing.vocabulary import REQUEST, RESPONSE, SELDON_REQUEST, SELDON_RESPONSE
 
-from .conftest import Served, drift_in, normal_rows, request_event, wait_until
+from .conftest import Served, drift_in, normal_rows, request_event, serve_answering, wait_until
 
 WINDOW = 50
 
@@ -94,16 +91,13 @@ async def pairs_in(
     store = DriftStore(folder, "drift", detector.features, Side.PAIR)
     outbox = Outbox(store, sink, metrics, Backoff(first_s=0.001, limit_s=0.01))
     intake = PairIntake(store, detector.features, JoinSettings(timeout_s=timeout_s), metrics, clock)
-    service = DriftService(DriftDetector(detector, artifact.identity(), size), store, outbox, metrics, intake)
-    server = AppServer(Ingress(service.answer, metrics, IngressLimits(), Side.PAIR.types).app, "127.0.0.1", 0)
+    drift = DriftDetector(detector, artifact.identity(), size)
+    service = DriftService(drift, store, outbox, metrics, Side.PAIR.types, intake)
     await service.start()
-    await server.start()
-    served = Served(Url.parse(f"http://127.0.0.1:{server.port}/"), metrics)
     try:
-        yield Pairs(service, store, metrics, sink, served)
+        async with serve_answering(service) as served:
+            yield Pairs(service, store, metrics, sink, served)
     finally:
-        await served.client.close()
-        await server.stop()
         await service.stop()
 
 
@@ -135,6 +129,20 @@ async def test_shuffled_parts_over_a_restart_give_the_windows_of_an_undisturbed_
             "response": {"joined": 20},
         }
     assert sink.events == plain.sink.events
+
+
+async def test_seldons_parts_are_joined_by_its_puid(ks: Artifact, tmp_path: Path) -> None:
+    """Each of its events has an id of its own."""
+    rows = normal_rows(WINDOW, 9)
+    request = replace(asked(rows[:, :3], "a"), type=SELDON_REQUEST)
+    response = replace(answered(rows[:, 3:], "b"), type=SELDON_RESPONSE)
+    async with pairs_in(tmp_path, ks) as pairs:
+        nameless = await post(pairs, [request])
+        statuses = await post(pairs, [event.with_extensions(requestid="puid") for event in (request, response)])
+        await wait_until(lambda: len(pairs.sink.events) == 1)
+        (member,) = read_window_verdict(pairs.sink.events[0]).members
+    assert (nameless, statuses) == ([400], [202, 202])
+    assert (member.source.startswith("seldon:"), member.id, member.end_row) == (True, "puid", WINDOW)
 
 
 async def test_a_pair_has_the_requests_identity_time_and_rows(ks: Artifact, tmp_path: Path) -> None:

@@ -12,8 +12,8 @@ import pytest
 from confluent_kafka import Consumer
 from confluent_kafka.admin import AdminClient
 
-from wayside.detectors.artifact import Artifact
-from wayside.detectors.judge import RowJudge
+from wayside.detectors.artifacts.artifact import Artifact
+from wayside.detectors.scoring.judge import RowJudge
 from wayside.eventing.event import CloudEvent
 from wayside.eventing.kafka.address import KafkaAddress
 from wayside.eventing.kafka.binding import decode
@@ -124,7 +124,7 @@ async def scored(processes: list[Process]) -> list[float]:
     """Rows that each of them has scored since it started."""
     texts = [(await process.get("/metrics")).body.decode() for process in processes]
     lines = [
-        next(line for line in text.splitlines() if line.startswith("wayside_detector_rows_total ")) for text in texts
+        next(line for line in text.splitlines() if line.startswith("wayside_detector_rows_total{")) for text in texts
     ]
     return [float(line.split()[1]) for line in lines]
 

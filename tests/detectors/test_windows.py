@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wayside.detectors.row_log import Entry
-from wayside.detectors.windows import (
+from wayside.detectors.drift.row_log import Entry
+from wayside.detectors.drift.windows import (
     RowsMissing,
     assemble,
     complete_windows,

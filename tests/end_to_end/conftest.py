@@ -69,7 +69,8 @@ async def open_loop(stack: AsyncExitStack, folder: Path, load: Load, kafka: str 
     await ledger.start()
     for close in (ledger.stop, http.close, readings.close):
         stack.push_async_callback(close)
-    targets = Targets(*(f"http://{LOOPBACK}:{ports[name]}" for name in ("logger", "model")))
+    through, direct = (f"http://{LOOPBACK}:{ports[name]}" for name in ("logger", "model"))
+    targets = Targets(through, settings.scenario.service, direct)
     traffic = Traffic(http, targets, ledger, prepared.population, load)
     return Loop(prepared, ports, supervisor, readings, ledger, traffic, http)
 

@@ -13,7 +13,7 @@ import pytest
 from wayside.eventing.http.url import Url
 from wayside.local.balance import Balance
 from wayside.local.composition import LOOPBACK
-from wayside.local.demo.digits import Stream
+from wayside.local.demo.digits import DigitStream
 from wayside.local.demo.ledger import LedgerReader
 from wayside.sinks.embedded.reader import RecordReader
 
@@ -62,7 +62,7 @@ async def send_while_killing(loop: "Loop", kills: Sequence[tuple[str, int]]) -> 
     async with asyncio.TaskGroup() as group:
         for name, at_rows in kills:
             group.create_task(kill_when(loop, name, rows, at_rows))
-        await loop.traffic.run("all", Stream.ordinary, ROWS, on_answer=lambda answer: rows.append(answer.rows))
+        await loop.traffic.run("all", DigitStream.ordinary, ROWS, on_answer=lambda answer: rows.append(answer.rows))
     assert await ask_badly(loop) == 400
     await loop.ledger.end_phase("all")
     assert await loop.readings.wait_settled(60)

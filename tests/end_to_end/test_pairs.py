@@ -17,7 +17,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from wayside.detectors.fit import FitSettings, fit_artifact
+from wayside.detectors.artifacts.folder import save
+from wayside.detectors.fitting.fit import FitSettings, fit_artifact
+from wayside.detectors.tabular.table import Table
 from wayside.eventing.http.client import HttpClient
 from wayside.eventing.http.message import JSON, Request, Response
 from wayside.eventing.http.server import HttpServer
@@ -114,8 +116,8 @@ async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
     inputs = draws.normal(size=(2400, 3))
     predictions = inputs.sum(axis=1, keepdims=True)
     both = np.hstack([inputs, predictions])  # inputs followed by predictions: how a detector of pairs is fitted
-    fit_artifact("ks", both, FitSettings(name="drift", window=WINDOW)).artifact.save(tmp_path / "pair")
-    fit_artifact("knn", predictions, FitSettings(name="answers")).artifact.save(tmp_path / "answers")
+    save(fit_artifact("ks", Table.of(both), FitSettings(name="drift", window=WINDOW)).artifact, tmp_path / "pair")
+    save(fit_artifact("knn", Table.of(predictions), FitSettings(name="answers")).artifact, tmp_path / "answers")
     (tmp_path / "broker.yaml").write_text(manifest())
     ports = free_ports()
     async with AsyncExitStack() as stack:

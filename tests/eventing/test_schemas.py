@@ -68,6 +68,22 @@ def test_row_verdicts_are_valid(
     _VALIDATORS[name].validate(json.loads(verdict.event(_SUBJECT, detector).data))
 
 
+def test_row_verdicts_by_feature_are_valid() -> None:
+    verdict = RowVerdict(OUTLIER, [1.5], [0.2], [True], 3.5, [[1.0, None]], [[False, True]])
+    _VALIDATORS["outlier"].validate(json.loads(verdict.event(_SUBJECT, _DETECTOR).data))
+
+
+@pytest.mark.parametrize(
+    ("part", "name", "value"),
+    [("data", "feature_score", [0.5]), ("data", "error", [1]), ("meta", "online", "no"), ("meta", "version", 1)],
+)
+def test_what_need_not_be_there_is_still_of_its_type(part: str, name: str, value: object) -> None:
+    document = copy.deepcopy(_ROW_DATA)
+    document[part][name] = value
+    with pytest.raises(ValidationError):
+        _VALIDATORS["outlier"].validate(document)
+
+
 @given(_WINDOWS, _DETECTORS)
 def test_window_verdicts_are_valid(verdict: WindowVerdict, detector: DetectorIdentity) -> None:
     _VALIDATORS["drift"].validate(json.loads(verdict.event(detector).data))
@@ -95,6 +111,8 @@ _ALERT = asdict(Alert("ns", "s", "", "", "ks", "2024-01-02T03:04:05Z", None, 0.0
         ("outlier", _ROW_DATA, ("data", "is_outlier"), None),
         ("outlier", _ROW_DATA, ("data", "is_outlier"), [2]),
         ("outlier", _ROW_DATA, ("data", "is_outlier"), 1),
+        ("outlier", _ROW_DATA, ("data", "is_outlier"), [1, [0, 1]]),
+        ("outlier", _ROW_DATA, ("data", "is_outlier"), [[0, 2]]),
         ("outlier", _ROW_DATA, ("data", "instance_score"), ["high"]),
         ("outlier", _ROW_DATA, ("data", "p_value"), [1.5]),
         ("outlier", _ROW_DATA, ("data", "p_value"), [None]),

@@ -3,7 +3,7 @@
 import json
 import math
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import pytest
@@ -22,7 +22,16 @@ from wayside.eventing.verdict import (
     read_row_verdict,
     read_window_verdict,
 )
-from wayside.eventing.vocabulary import ADVERSARIAL, DRIFT, OUTLIER, REQUEST, RESPONSE, ServiceKey, request_time
+from wayside.eventing.vocabulary import (
+    ADVERSARIAL,
+    DRIFT,
+    OUTLIER,
+    REQUEST,
+    RESPONSE,
+    SELDON_REQUEST,
+    ServiceKey,
+    request_time,
+)
 
 _KEY = ServiceKey("ns", "digits", "predictor", "")
 _DETECTOR = DetectorIdentity("knn", "knn", "ab" * 32, 0.01)
@@ -109,6 +118,56 @@ def test_a_window_verdict_reads_back(
     assert read_window_verdict(verdict.event(_DETECTOR)) == verdict
 
 
+@given(
+    st.integers(1, 3).flatmap(
+        lambda width: st.lists(
+            st.lists(st.tuples(st.none() | _NUMBERS, st.booleans()), min_size=width, max_size=width), min_size=1
+        )
+    ),
+    st.floats(0.0, 2 * _DETECTOR.alpha),
+)
+def test_a_row_verdict_by_feature_reads_back_and_flags_a_row_by_its_p_value(
+    rows: list[list[tuple[float | None, bool]]], p_value: float
+) -> None:
+    flags = [[flag for _, flag in row] for row in rows]
+    is_flagged = p_value <= _DETECTOR.alpha
+    verdict = RowVerdict(
+        *(OUTLIER, [1.0] * len(rows), [p_value] * len(rows), [is_flagged] * len(rows), 2.5),
+        feature_scores=[[score for score, _ in row] for row in rows],
+        feature_decisions=flags,
+    )
+    event = verdict.event(_SUBJECT, _DETECTOR)
+    assert read_row_verdict(event) == verdict
+    assert json.loads(event.data)["data"]["is_outlier"] == flags
+
+
+@pytest.mark.parametrize("rows", [0, 4095, 4096, 4097, 10_000])
+def test_long_verdicts_are_written_as_short_ones(rows: int) -> None:
+    verdict = RowVerdict(
+        *(OUTLIER, [row / 7 for row in range(rows)], [1 / (row + 1) for row in range(rows)], [True] * rows, 2.5),
+        feature_scores=[[float(row), None] for row in range(rows)],
+    )
+    data = verdict.event(_SUBJECT, _DETECTOR).data
+    assert data.startswith(b'{"data":%b,"meta":' % json.dumps(verdict.data(), separators=(",", ":")).encode())
+
+
+def test_only_a_verdict_with_a_row_without_a_score_has_errors() -> None:
+    data = json.loads(_ROWS.event(_SUBJECT, _DETECTOR).data)["data"]
+    assert (data["instance_score"], data["error"][0], "no finite score" in data["error"][1]) == (
+        [1.5, None],
+        None,
+        True,
+    )
+    assert "error" not in replace(_ROWS, scores=[1.5, 2.5]).data()
+
+
+def test_a_row_verdict_is_what_its_constructor_would_have_checked() -> None:
+    event = _ROWS.event(_SUBJECT, replace(_DETECTOR, online=True, version="1.2"))
+    assert CloudEvent(**asdict(event)) == event
+    meta = json.loads(event.data)["meta"]
+    assert (meta["online"], meta["data_type"], meta["version"]) == (True, "tabular", "1.2")
+
+
 _BAD_DATA = [
     b"",
     b"{",
@@ -154,6 +213,10 @@ _NO_NUMBERS = [None, "1", True, [], {}, math.nan, math.inf, 10**400]
         {"p_value": {}},
         *({"p_value": [0.5, bad]} for bad in _NO_NUMBERS),
         *({"threshold": bad} for bad in _NO_NUMBERS),
+        {"is_outlier": [[0], 1]},
+        {"is_outlier": [[0]]},
+        {"is_outlier": [[0]] * 3},
+        {"is_outlier": [[0], [None]]},
     ],
 )
 def test_columns_that_are_no_row_verdict(changed: dict[str, Any]) -> None:
@@ -211,10 +274,56 @@ def test_an_event_that_is_no_row_verdict_is_not_read_as_one() -> None:
         read_row_verdict(_WINDOW.event(_DETECTOR))
 
 
-@pytest.mark.parametrize("time", [None, "", "yesterday"])
-def test_a_subject_without_a_time_gets_no_verdict(time: str | None) -> None:
+@pytest.mark.parametrize("time", ["", "yesterday"])
+def test_a_subject_with_a_time_that_is_none_gets_no_verdict(time: str) -> None:
     with pytest.raises(MalformedEvent):
         _ROWS.event(replace(_SUBJECT, time=time), _DETECTOR)
+
+
+def test_a_subject_without_a_time_gets_a_verdict_without_one() -> None:
+    event = _ROWS.event(replace(_SUBJECT, time=None), _DETECTOR)
+    assert (event.time, "requesttime" in event.extensions) == (None, False)
+    with pytest.raises(MalformedEvent, match="neither 'time' nor 'requesttime'"):
+        request_time(event)
+
+
+@pytest.mark.parametrize(
+    ("told", "written"),
+    [
+        ("2026-01-02T03:04:05Z", "2026-01-02T03:04:05Z"),
+        ("2026-01-02T03:04:05.5+02:00", "2026-01-02T03:04:05.5+02:00"),
+        ("2026-01-02t03:04:05z", "2026-01-02T03:04:05.000000000Z"),
+        ("2026-12-31T23:59:60.25Z", "2027-01-01T00:00:00.250000000Z"),
+    ],
+)
+def test_a_verdicts_time_is_one_that_every_reader_takes(told: str, written: str) -> None:
+    event = _ROWS.event(replace(_SUBJECT, time=told), _DETECTOR)
+    assert (event.time, event.extensions["requesttime"]) == (written, written)
+
+
+def test_a_verdict_with_parts_that_were_asked_for_has_an_id_of_its_own() -> None:
+    scores, decisions = [[1.0], [2.0]], [[False], [True]]
+    verdicts = [
+        replace(_ROWS, feature_scores=feature_scores, feature_decisions=feature_decisions)
+        for feature_scores in (None, scores)
+        for feature_decisions in (None, decisions)
+    ]
+    ids = [verdict.event(_SUBJECT, _DETECTOR).id for verdict in verdicts]
+    assert ids[0] == _ROWS.event(_SUBJECT, _DETECTOR).id
+    assert len(set(ids)) == 4
+
+
+def test_what_is_wrong_with_a_row_is_told_where_it_is_known() -> None:
+    rows = replace(_ROWS, scores=[None, None], errors={1: "column 'x': the value is missing"})
+    errors = json.loads(rows.event(_SUBJECT, _DETECTOR).data)["data"]["error"]
+    assert errors == ["the row has no finite score: it is flagged unseen", "column 'x': the value is missing"]
+
+
+def test_a_verdict_on_a_request_of_seldons_joins_its_record() -> None:
+    seldon = replace(_SUBJECT, type=SELDON_REQUEST, extensions={**_KEY.extensions(), "requestid": "puid"})
+    assert subject_of(_ROWS.event(seldon, _DETECTOR)) == subject_of(seldon)
+    nameless = replace(_SUBJECT, type=SELDON_REQUEST)
+    assert subject_of(_ROWS.event(nameless, _DETECTOR)) == Subject(nameless.source, nameless.id)
 
 
 def test_a_score_that_is_not_finite_is_none() -> None:

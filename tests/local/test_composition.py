@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from wayside.detectors import cli as detectors_cli
+from wayside.detectors.serving import cli as detectors_cli
 from wayside.eventing.broker import cli as broker_cli
 from wayside.eventing.errors import ConfigurationError
 from wayside.local.composition import Composition, compose, load_composition

@@ -21,7 +21,7 @@ _MODEL = ROOT / "local" / "wayside" / "local" / "demo" / "model_server.py"
 _PARSERS = {
     "wayside.logger": "wayside.logger.cli",
     "wayside.eventing.broker": "wayside.eventing.broker.cli",
-    "wayside.detectors": "wayside.detectors.adserver",
+    "wayside.detectors": "wayside.detectors.serving.adserver",
     "wayside.sinks": "wayside.sinks.cli",
 }
 

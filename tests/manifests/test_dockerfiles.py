@@ -12,7 +12,7 @@ from image_files import Image, images
 from manifest_files import ROOT
 from packaging.requirements import Requirement
 
-from wayside.detectors import cli as detectors_cli
+from wayside.detectors.serving import cli as detectors_cli
 from wayside.eventing.broker import cli as broker_cli
 from wayside.local.page import cli as page_cli
 from wayside.logger import cli as logger_cli

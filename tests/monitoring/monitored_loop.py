@@ -17,7 +17,9 @@ from pathlib import Path
 import numpy as np
 from confluent_kafka.admin import AdminClient
 
-from wayside.detectors.fit import FitSettings, fit_artifact
+from wayside.detectors.artifacts.folder import save
+from wayside.detectors.fitting.fit import FitSettings, fit_artifact
+from wayside.detectors.tabular.table import Table
 from wayside.eventing.event import CloudEvent
 from wayside.eventing.http.client import HttpClient
 from wayside.eventing.http.message import JSON, Request, Response
@@ -185,7 +187,7 @@ def _free_ports(count: int) -> Sequence[int]:
 def _fitted(folder: Path, kind: str, name: str) -> Path:
     rows = np.random.default_rng(1).normal(size=(2000, _FEATURES))
     settings = FitSettings(name=name, window=WINDOW_ROWS)
-    fit_artifact(kind, rows, settings).artifact.save(folder / "artifacts" / name)
+    save(fit_artifact(kind, Table.of(rows), settings).artifact, folder / "artifacts" / name)
     return folder / "artifacts" / name
 
 

@@ -16,7 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from real_prometheus import Prometheus, wait_until
 
 from dashboard import ROWS
-from wayside.detectors.fit_cli import main as fit
+from wayside.detectors.fitting.cli import main as fit
 from wayside.eventing.http.url import Url
 from wayside.eventing.vocabulary import ServiceKey
 
@@ -41,7 +41,8 @@ BOUNDED_LABELS = {
     "topic": "the topics that are configured",
     "namespace": "the Triggers that are configured; 200 series at the Prometheus sink",
     "service": "200 series at the Prometheus sink",
-    "detector": "200 series at the Prometheus sink",
+    "detector": "the detectors that are configured; 200 series at the Prometheus sink",
+    "device": "cpu or gpu",
 }
 SERIES_LIMIT = 200
 QUERIES = [

@@ -17,15 +17,16 @@ from typing import Any
 import numpy as np
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from wayside.detectors.server import AppServer
+from wayside.detectors.serving.server import AppServer
 from wayside.eventing.clock import FakeClock, SystemClock, format_time
 from wayside.eventing.event import CloudEvent
 from wayside.eventing.http.admin import AdminServer
 from wayside.eventing.http.url import Url
 from wayside.eventing.verdict import DetectorIdentity, RowRange, RowVerdict, WindowVerdict
 from wayside.eventing.vocabulary import OUTLIER, REQUEST, REQUEST_ID, RESPONSE, ServiceKey
-from wayside.local.demo.digits import Population, Sample
+from wayside.local.demo.digits import Digits
 from wayside.local.demo.ledger import Answer, Ledger, Route
+from wayside.local.demo.population import Sample
 from wayside.local.page.app import make_app
 from wayside.local.page.files import Files
 from wayside.local.page.sources import AdminPorts, AdminReader
@@ -188,7 +189,7 @@ FAULTS = ((2.0, "hang broker for 5 s"), (10.0, "kill -9 broker"), (14.0, "kill -
 class Judge:
     """Distance to the nearest reference row, calibrated; and a Kolmogorov-Smirnov test a feature for windows."""
 
-    def __init__(self, population: Population) -> None:
+    def __init__(self, population: Digits) -> None:
         self.reference = population.stream("fit").ordinary(1500)
         calibration = population.stream("calibrate").ordinary(2000)
         self.calibration = np.sort(self.nearest(calibration.rows)[0])
@@ -216,7 +217,7 @@ class Seeding:
 
     def __init__(self, loop: Loop) -> None:
         self.loop = loop
-        self.population = Population.load(7)
+        self.population = Digits.load(7)
         self.judge = Judge(self.population)
         self.rng = np.random.default_rng(7)
         self.pending = np.empty((0, 64))

@@ -3,7 +3,7 @@
 import os
 import sys
 
-from wayside.detectors.adserver import main
+from wayside.detectors.serving.adserver import main
 
 if __name__ == "__main__":
     sys.exit(main(sys.argv[1:], os.environ))

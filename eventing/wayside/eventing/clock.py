@@ -76,6 +76,16 @@ def parse_time(text: str) -> int:
     return whole * 1_000_000_000 + int((fraction or "0")[:9].ljust(9, "0"))
 
 
+def plain_time(text: str) -> str:
+    """The same moment as every reader of RFC 3339 takes it: Go's refuses a small `t` or `z`, and a leap second.
+
+    A text that is plain already stays as it is. Raises as `parse_time` does.
+    """
+    time_ns = parse_time(text)
+    is_plain = text[10] == "T" and text[-1] != "z" and text[17:19] != "60"
+    return text if is_plain else format_time(time_ns)
+
+
 @lru_cache(maxsize=16)
 def _parse_second(date: str, minutes: str, seconds: str, offset: str) -> int:
     leap = seconds == "60"

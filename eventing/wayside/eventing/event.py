@@ -59,7 +59,7 @@ class CloudEvent:
         source: str,
         type: str,
         *,
-        time: str,
+        time: str | None,
         datacontenttype: str | None,
         data: bytes,
         extensions: Mapping[str, str],

@@ -9,7 +9,7 @@ Invariant: every name of a type or extension that Wayside reads or writes stands
 from dataclasses import dataclass
 from functools import lru_cache
 
-from wayside.eventing.clock import parse_time
+from wayside.eventing.clock import parse_time, plain_time
 from wayside.eventing.errors import MalformedEvent
 from wayside.eventing.event import CloudEvent
 
@@ -117,20 +117,26 @@ class ServiceKey:
 
 
 def is_prediction_or_input(event: CloudEvent) -> bool:
-    """Whether a request's or a response's data is what a model took or gave: whole, there, and no error's text."""
+    """Whether a request's or a response's data is what a model took or gave: whole, there, no error's text, and no
+    verdict of ours, under whatever type it is sent."""
     said = event.extensions.get
+    if ARTIFACT_DIGEST in event.extensions:
+        return False
     is_error = not said(STATUS_CODE, "200").startswith("2") or said(GRPC_STATUS, "0") != "0"
     return not is_error and said(TRUNCATED) != "true" and said(REDACTION) != REDACTION_STATES[1]
 
 
 def request_time(event: CloudEvent) -> str:
-    """Event time: when the request arrived, on whichever event of its family.
+    """Event time: when the request arrived, on whichever event of its family, as every reader takes it.
 
     Raises `MalformedEvent` where the event has no time at all or one that is no timestamp.
     """
-    time = _request_time(event)
-    parse_time(time)
-    return time
+    return plain_time(_request_time(event))
+
+
+def request_time_if_any(event: CloudEvent) -> str | None:
+    """As `request_time`, and None where the event has no time at all: CloudEvents does not ask for one."""
+    return None if _told_time(event) is None else request_time(event)
 
 
 def request_time_ns(event: CloudEvent) -> int:
@@ -139,10 +145,14 @@ def request_time_ns(event: CloudEvent) -> int:
 
 
 def _request_time(event: CloudEvent) -> str:
-    time = event.extensions.get(REQUEST_TIME) or event.time
+    time = _told_time(event)
     if time is None:
         raise MalformedEvent(f"event has neither 'time' nor '{REQUEST_TIME}': send 'ce-time'")
     return time
+
+
+def _told_time(event: CloudEvent) -> str | None:
+    return event.extensions.get(REQUEST_TIME) or event.time
 
 
 def ordering_key(event: CloudEvent) -> str:

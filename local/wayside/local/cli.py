@@ -34,8 +34,13 @@ COMMANDS: Mapping[str, Command] = {
     "events": Command(
         "wayside.eventing.broker.events.cli", "broker", "list, follow, replay and redeliver what a broker keeps"
     ),
-    "fit": Command("wayside.detectors.fit_cli", "detectors", "fit and calibrate a detector on rows from a file"),
-    "detect": Command("wayside.detectors.cli", "detectors", "serve a fitted detector"),
+    "fit": Command(
+        "wayside.detectors.fitting.cli", "detectors", "fit and calibrate a detector on rows or logged events"
+    ),
+    "score": Command(
+        "wayside.detectors.scoring.score_cli", "detectors", "judge the rows of a file by a fitted detector"
+    ),
+    "detect": Command("wayside.detectors.serving.cli", "detectors", "serve a fitted detector"),
     "sink": Command("wayside.sinks.cli", "sinks", "keep records, or show verdicts to Prometheus"),
     "decode": Command("wayside.eventing.payloads.cli", "", "show what is in payloads or logged events, as JSON lines"),
     "cesql": Command(

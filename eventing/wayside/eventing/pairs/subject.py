@@ -98,6 +98,13 @@ def subject_of(event: CloudEvent) -> Subject:
     raise MalformedEvent(f"{what} names no subject: send '{SUBJECT_SOURCE}' and '{SUBJECT_ID}'")
 
 
+def subject_or_itself(event: CloudEvent) -> Subject:
+    """What a verdict on a payload names: as `subject_of`, and the event itself where it names no inference."""
+    if event.type in _NAMED_BY_PUID and event.extensions.get(REQUEST_ID):
+        return subject_of(event)
+    return Subject(event.source, event.id)
+
+
 def _subject_by_puid(event: CloudEvent) -> Subject:
     """Seldon logs each node of a graph under the prediction's puid; a detector's reply repeats its extensions."""
     puid = event.extensions.get(REQUEST_ID)

@@ -38,6 +38,11 @@ def inflate(body: bytes, content_encoding: str | None, limits: Limits) -> bytes:
     return body
 
 
+def is_compressed(body: bytes, content_encoding: str | None) -> bool:
+    """Whether `inflate` would have work to do: then the body's size says little of what it costs."""
+    return bool(content_encoding) or body.startswith(_GZIP_MAGIC)
+
+
 def inflate_frame(message: bytes, limits: Limits) -> bytes:
     """A compressed gRPC message; its coding stands in a header that no event keeps, so its first bytes must tell."""
     if message.startswith(_GZIP_MAGIC):

@@ -5,7 +5,7 @@ Invariant: every column has one entry a row, `shape[0] == rows`, in the order of
 as they were sent, lists or packed bytes, until somebody asks: what reads a payload pays for what it looks at.
 """
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -113,8 +113,8 @@ Tree = Any
 Load = Callable[[bytes, Limits], Tree]
 
 
-class Values(ABC):
-    """Where a column's values are, and in what form."""
+class Values:
+    """Where a column's values are, and in what form. No `ABC`, for the same reason."""
 
     @abstractmethod
     def row_values(self, shape: Sequence[int]) -> list[Any]:

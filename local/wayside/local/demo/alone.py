@@ -11,16 +11,15 @@ from itertools import count
 from rich.console import Console
 
 from wayside.eventing.http.client import HttpClient
-from wayside.local.demo.digits import Population
 from wayside.local.demo.ledger import Answer
-from wayside.local.demo.phases import PHASES
 from wayside.local.demo.prepare import DRIFT, OUTLIER, DemoSettings, fit_detectors
 from wayside.local.demo.traffic import Targets, Traffic
 
 
 async def prepare_alone(settings: DemoSettings, console: Console) -> int:
     """Draw the rows and fit the detectors into the state folder; returns 0."""
-    console.print("drawing rows and fitting two detectors (wayside fit knn, wayside fit ks) …")
+    kind = settings.scenario.row_kind
+    console.print(f"drawing rows and fitting two detectors (wayside fit {kind}, wayside fit ks) …")
     await fit_detectors(settings)
     artifacts = settings.state / "artifacts"
     console.print(f"fitted: {artifacts / OUTLIER}, {artifacts / DRIFT}", markup=False, highlight=False)
@@ -29,12 +28,13 @@ async def prepare_alone(settings: DemoSettings, console: Console) -> int:
 
 async def send_for_ever(settings: DemoSettings, target: str, console: Console) -> int:
     """The demo's phases, one after the other and again from the first, to a logger, until cancelled."""
-    population = await asyncio.to_thread(Population.load, settings.seed)
+    scenario = settings.scenario
+    population = await asyncio.to_thread(scenario.load, settings.seed)
     http, tally = HttpClient(), Tally(console)
-    traffic = Traffic(http, Targets(through=target), tally, population)
+    traffic = Traffic(http, Targets(target, scenario.service), tally, population)
     try:
         for turn in count():
-            for phase in PHASES:
+            for phase in scenario.phases:
                 console.print(f"{phase.title}: {phase.rows:,} rows", highlight=False)
                 await traffic.run(f"{phase.name} {turn}", phase.draw, phase.rows)
     finally:

@@ -23,6 +23,7 @@ from wayside.local.demo.alone import prepare_alone, send_for_ever
 from wayside.local.demo.faults import NotRecovered
 from wayside.local.demo.prepare import WELL_KNOWN_PORTS, DemoSettings
 from wayside.local.demo.run import repository, run_demo
+from wayside.local.demo.scenario import SCENARIOS
 from wayside.local.readings import NotReadable
 from wayside.local.services import elasticsearch_settings
 from wayside.sinks.elasticsearch.settings import ElasticsearchSettings
@@ -58,6 +59,7 @@ def parse(argv: Sequence[str], environ: Mapping[str, str]) -> DemoCommand:
         state=state,
         repository=checkout,
         ports=ports,
+        model=arguments.model,
         seed=arguments.seed,
         kafka=parse_servers(arguments.kafka) if arguments.kafka else "",
         kafka_config=arguments.kafka_config,
@@ -88,6 +90,12 @@ def _parser() -> argparse.ArgumentParser:
         "--only", default="", choices=["prepare", "traffic"], help="one part alone: fit the detectors, or send for ever"
     )
     add("--target", default="http://127.0.0.1:9081", metavar="URL", help="the logger that --only traffic sends to")
+    add(
+        "--model",
+        choices=list(SCENARIOS),
+        default="digits",
+        help="pictures, or a table of named columns (default: digits)",
+    )
     add("--seed", type=int, default=20261121, help="of every random draw (default: 20261121)")
     return parser
 

@@ -10,22 +10,19 @@ Source: Alpaydin and Kaynak's optical digits (UCI), as `sklearn.datasets.load_di
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.datasets import load_digits
 
 from wayside.local.demo.glyphs import SIDE, templates
+from wayside.local.demo.population import Array, Labels, Sample, generator
 
 FEATURES = SIDE * SIDE
 INK = 16.0
 NO_DIGIT = -1
 _DECIMALS = 2
 _SHIFTED_DIGITS = (0, 4, 6)
-
-Array = NDArray[np.float64]
-Labels = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,46 +43,35 @@ LEANING = Distortion(rotation_degrees=(4.0, 12.0), shear=(0.05, 0.15))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Sample:
-    """`rows` of shape (n, 64) and the digit that each shows, shape (n,); -1 where it shows none."""
-
-    rows: Array
-    labels: Labels
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def save(self, path: Path) -> None:
-        """Write both as `rows` and `labels` of an uncompressed .npz file."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        np.savez(path, rows=self.rows, labels=self.labels)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Population:
+class Digits:
     """The pictures that everything is drawn from: `images` (n, 8, 8) with values 0 to 16, `labels` (n,)."""
 
     seed: int
     images: Array
     labels: Labels
+    names: tuple[str, ...] | None = None
+    tensor: str = "pixels"
+
+    @property
+    def features(self) -> int:
+        return FEATURES
 
     @classmethod
-    def load(cls, seed: int) -> "Population":
+    def load(cls, seed: int) -> "Digits":
         """scikit-learn's digits, which come with the package; nothing is downloaded."""
         digits = load_digits()
         return cls(seed, digits.images.astype(np.float64), digits.target.astype(np.int64))
 
-    def stream(self, purpose: str) -> "Stream":
+    def stream(self, purpose: str) -> "DigitStream":
         """A fresh stream for one purpose ('fit', 'calibrate', 'train', a phase's name): the same one at every call."""
-        seeds = np.random.SeedSequence(self.seed, spawn_key=tuple(purpose.encode()))
-        return Stream(self, np.random.default_rng(seeds))
+        return DigitStream(self, generator(self.seed, purpose))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Stream:
+class DigitStream:
     """Draws rows in sequence; each method continues where the last draw ended."""
 
-    population: Population
+    population: Digits
     rng: np.random.Generator = field(repr=False)
 
     def ordinary(self, n: int) -> Sample:
@@ -125,9 +111,6 @@ class Stream:
     def _draw(self, chosen: NDArray[np.int64], distortion: Distortion) -> Sample:
         images = distort(self.population.images[chosen], distortion, self.rng)
         return Sample(_finish(images), self.population.labels[chosen])
-
-
-Draw = Callable[[Stream, int], Sample]
 
 
 def distort(images: Array, distortion: Distortion, rng: np.random.Generator) -> Array:

@@ -8,7 +8,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from wayside.local.demo.digits import Draw, Stream
+from wayside.local.demo import population
+from wayside.local.demo.population import Draw
 
 WINDOW_ROWS = 200
 
@@ -50,15 +51,17 @@ class Step:
     lasts_s: float = 0.0
 
 
-PHASES: Sequence[Phase] = (
-    Phase("ordinary", "Ordinary digits", Kind.ORDINARY, 18 * WINDOW_ROWS, Stream.ordinary),
-    Phase("outliers", "Corrupted and foreign images", Kind.OUTLIERS, 9 * WINDOW_ROWS, Stream.outliers),
-    # Without a calm stretch between them, the drift that outliers cause would hide when the shift begins.
-    Phase("calm", "Ordinary digits for a while", Kind.ORDINARY, 7 * WINDOW_ROWS, Stream.ordinary),
-    Phase("shift", "A shifted population", Kind.SHIFT, 10 * WINDOW_ROWS, Stream.shifted),
-    Phase("again", "Ordinary digits again", Kind.ORDINARY, 12 * WINDOW_ROWS, Stream.ordinary),
-    Phase("fault", "Ordinary digits while things break", Kind.FAULT, 18 * WINDOW_ROWS, Stream.ordinary),
-)
+def script(rows: str, outliers: str) -> Sequence[Phase]:
+    """The phases of a demo whose ordinary traffic people call `rows`, and whose outliers `outliers`."""
+    return (
+        Phase("ordinary", f"Ordinary {rows}", Kind.ORDINARY, 18 * WINDOW_ROWS, population.ordinary),
+        Phase("outliers", outliers, Kind.OUTLIERS, 9 * WINDOW_ROWS, population.outliers),
+        # Without a calm stretch between them, the drift that outliers cause would hide when the shift begins.
+        Phase("calm", f"Ordinary {rows} for a while", Kind.ORDINARY, 7 * WINDOW_ROWS, population.ordinary),
+        Phase("shift", "A shifted population", Kind.SHIFT, 10 * WINDOW_ROWS, population.shifted),
+        Phase("again", f"Ordinary {rows} again", Kind.ORDINARY, 12 * WINDOW_ROWS, population.ordinary),
+        Phase("fault", f"Ordinary {rows} while things break", Kind.FAULT, 18 * WINDOW_ROWS, population.ordinary),
+    )
 
 
 def faults_of(names: Collection[str]) -> Sequence[Step]:
@@ -70,6 +73,6 @@ def faults_of(names: Collection[str]) -> Sequence[Step]:
     return [*steps, *(Step(Action.KILL, name, 2.0) for name in ("outlier", "elasticsearch") if name in names)]
 
 
-def total_rows(phases: Sequence[Phase] = PHASES) -> int:
+def total_rows(phases: Sequence[Phase]) -> int:
     """Rows that the script sends through the logger, if no fault takes longer than its phase."""
     return sum(phase.rows for phase in phases)

@@ -16,13 +16,13 @@ import numpy as np
 
 from wayside.eventing.errors import ConfigurationError
 from wayside.local.composition import LOOPBACK, Composition, compose
-from wayside.local.demo.digits import Population
+from wayside.local.demo.population import Array, Population
+from wayside.local.demo.scenario import SCENARIOS, Scenario
 from wayside.local.processes import Process, processes
 from wayside.local.services import Services
 from wayside.local.supervisor import WAYSIDE
 from wayside.sinks.elasticsearch.settings import ElasticsearchSettings
 
-SERVICE = "digits"
 OUTLIER, DRIFT = "outlier", "drift"
 _MARK = ".wayside-demo"
 WELL_KNOWN_PORTS = {"model": 8080, "logger": 9081, "broker": 8610, OUTLIER: 8620, DRIFT: 8630}
@@ -40,6 +40,7 @@ class DemoSettings:
     state: Path
     repository: Path
     ports: Mapping[str, int]
+    model: str = "digits"
     seed: int = 20261121
     alpha: float = 0.01
     window_rows: int = 200
@@ -51,6 +52,10 @@ class DemoSettings:
     kafka: str = ""
     kafka_config: Path | None = None
     elasticsearch: ElasticsearchSettings | None = None
+
+    @property
+    def scenario(self) -> Scenario:
+        return SCENARIOS[self.model]
 
     @property
     def services(self) -> Services:
@@ -95,9 +100,10 @@ async def prepare(settings: DemoSettings) -> Prepared:
 async def fit_detectors(settings: DemoSettings) -> Population:
     """Draw rows into the emptied state folder, and fit both detectors side by side."""
     await asyncio.to_thread(empty_state, settings.state)
-    population = Population.load(settings.seed)
-    await asyncio.to_thread(_draw_rows, settings, population)
-    await asyncio.gather(_fit("knn", OUTLIER, settings), _fit("ks", DRIFT, settings))
+    population = settings.scenario.load(settings.seed)
+    outlier_rows, drift_rows = await asyncio.to_thread(_draw_rows, settings, population)
+    row_kind = settings.scenario.row_kind
+    await asyncio.gather(_fit(row_kind, OUTLIER, outlier_rows, settings), _fit("ks", DRIFT, drift_rows, settings))
     return population
 
 
@@ -111,14 +117,28 @@ def empty_state(state: Path) -> None:
     mark.touch()
 
 
-def _draw_rows(settings: DemoSettings, population: Population) -> None:
-    population.stream("train").ordinary(settings.training_rows).save(settings.state / "train.npz")
-    for name, rows in ((OUTLIER, settings.outlier_rows), (DRIFT, settings.reference_rows)):
-        np.save(settings.state / f"{name}.npy", population.stream(f"fit {name}").ordinary(rows).rows)
+def _draw_rows(settings: DemoSettings, population: Population) -> list[Path]:
+    """Write what the model is trained on, and return the files that the two detectors are fitted on."""
+    train = population.stream("train").ordinary(settings.training_rows)
+    train.save(settings.state / "train.npz", population.names)
+    return [
+        _write_rows(settings.state / name, population, population.stream(f"fit {name}").ordinary(rows).rows)
+        for name, rows in ((OUTLIER, settings.outlier_rows), (DRIFT, settings.reference_rows))
+    ]
 
 
-async def _fit(kind: str, name: str, settings: DemoSettings) -> None:
-    data, out = settings.state / f"{name}.npy", settings.state / "artifacts" / name
+def _write_rows(path: Path, population: Population, rows: Array) -> Path:
+    """Rows as a user has them: a .csv with a header where features have names, else a .npy."""
+    if population.names is None:
+        np.save(path.with_suffix(".npy"), rows)
+        return path.with_suffix(".npy")
+    header = ",".join(population.names)
+    np.savetxt(path.with_suffix(".csv"), rows, fmt="%.17g", delimiter=",", header=header, comments="")
+    return path.with_suffix(".csv")
+
+
+async def _fit(kind: str, name: str, data: Path, settings: DemoSettings) -> None:
+    out = settings.state / "artifacts" / name
     flags = ["--data", str(data), "--out", str(out), "--name", name, "--alpha", f"{settings.alpha:g}"]
     if name == DRIFT:
         flags += ["--window", str(settings.window_rows)]
@@ -140,7 +160,7 @@ def _document(settings: DemoSettings) -> Mapping[str, Any]:
     ]
     return {
         "upstream": f"http://{LOOPBACK}:{ports['model']}",
-        "service": SERVICE,
+        "service": settings.scenario.service,
         "state": settings.state,
         "detectors": detectors,
         "page_port": ports["page"],
@@ -168,6 +188,13 @@ def _listener(port: int) -> dict[str, int]:
 def _model(settings: DemoSettings, python: Path) -> Process:
     script = Path(__file__).with_name("model_server.py")
     port = settings.ports["model"]
-    flags = ("--train", str(settings.state / "train.npz"), "--http_port", str(port))
+    flags = (
+        "--train",
+        str(settings.state / "train.npz"),
+        "--name",
+        settings.scenario.service,
+        "--http_port",
+        str(port),
+    )
     ready = f"http://{LOOPBACK}:{port}/v2/health/ready"
     return Process("model", (), ready, "KServe's ModelServer", program=(str(python), str(script), *flags))

@@ -15,7 +15,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
-from wayside.detectors.artifact import load_artifact
+from wayside.detectors.artifacts.folder import load_folder
 from wayside.eventing.errors import ConfigurationError
 from wayside.eventing.http.client import HttpClient
 from wayside.local.balance import Balance
@@ -25,7 +25,7 @@ from wayside.local.demo.expectations import Promise, Seen, see
 from wayside.local.demo.facts import PhaseFacts, read_facts
 from wayside.local.demo.faults import Saboteur
 from wayside.local.demo.ledger import Answer, Ledger, LedgerReader
-from wayside.local.demo.phases import PHASES, Kind, Phase, faults_of
+from wayside.local.demo.phases import Kind, Phase, faults_of
 from wayside.local.demo.prepare import DRIFT, OUTLIER, DemoSettings, Prepared, prepare
 from wayside.local.demo.summary import summarise
 from wayside.local.demo.traffic import Load, Targets, Traffic
@@ -79,7 +79,8 @@ class Demo:
         return self.prepared.composition.page_url
 
     async def _open(self) -> None:
-        self._console.print("drawing rows and fitting two detectors (wayside fit knn, wayside fit ks) …")
+        kind = self._settings.scenario.row_kind
+        self._console.print(f"drawing rows and fitting two detectors (wayside fit {kind}, wayside fit ks) …")
         self.prepared: Prepared = await prepare(self._settings)
         for name in (OUTLIER, DRIFT):
             self._tell_fit(name)
@@ -107,15 +108,17 @@ class Demo:
         for close in (self._ledger.stop, self._http.close, self.readings.close):
             self._stack.push_async_callback(close)
         ports = self._settings.ports
-        targets = Targets(*(f"http://{LOOPBACK}:{ports[name]}" for name in ("logger", "model")))
+        logger_url, model_url = (f"http://{LOOPBACK}:{ports[name]}" for name in ("logger", "model"))
+        targets = Targets(logger_url, self._settings.scenario.service, model_url)
         self._traffic = Traffic(self._http, targets, self._ledger, self.prepared.population, self._load)
         ready_urls = {child.name: child.ready_url for child in self.prepared.processes()}
         self._saboteur = Saboteur(self.supervisor, ready_urls, self._ledger, self._http)
 
     # the phases
 
-    async def send_phases(self, phases: Sequence[Phase] = PHASES) -> None:
-        """Send every phase's traffic, with progress, and break things in the fault phase."""
+    async def send_phases(self, phases: Sequence[Phase] = ()) -> None:
+        """Send the traffic of these phases, or of all, with progress, and break things in the fault phase."""
+        phases = phases or self._settings.scenario.phases
         bound_s = _QUEUE_BYTES / _EVENT_BYTES / (2 * self._load.through_per_s)
         self._console.print(f"the logger's queue holds about {bound_s:.0f} s of this traffic; longer outages drop")
         columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
@@ -176,8 +179,9 @@ class Demo:
             return read_facts(ledger, records, OUTLIER, self._dropped), ledger.answered_rows()
 
     def _promise(self) -> Promise:
-        artifact = load_artifact(self._settings.state / "artifacts" / OUTLIER)
-        return Promise(self._settings.alpha, len(artifact.arrays["calibration"]))
+        artifact = load_folder(self._settings.state / "artifacts" / OUTLIER)
+        assert artifact.calibration is not None, "the demo's outlier detector judges rows"
+        return Promise(self._settings.alpha, len(artifact.calibration.scores))
 
     def show(self, report: Report) -> None:
         """The summary, and what to do next."""

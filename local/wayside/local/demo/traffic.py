@@ -10,7 +10,7 @@ that a slow answer delays no other and both routes meet the model server in the 
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from time import perf_counter
@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 from wayside.eventing.http.client import HttpClient, Unreachable
 from wayside.eventing.http.url import Url
 from wayside.eventing.sink import SinkUnavailable
-from wayside.local.demo.digits import FEATURES, Draw, Population, Stream
 from wayside.local.demo.ledger import NO_ANSWER, Answer, Route
+from wayside.local.demo.population import Draw, Population, Stream
 
 Progress = Callable[[Answer], None]
 JSON = (b"content-type", b"application/json")
@@ -50,8 +50,8 @@ class Targets:
     """
 
     through: str
+    model: str
     direct: str = ""
-    model: str = "digits"
 
     def url(self, route: Route, protocol: str) -> Url:
         """The URL of one route in protocol 'v1' or 'v2'. Raises `ConfigurationError` for a bad base."""
@@ -60,12 +60,22 @@ class Targets:
         return Url.parse(f"{base}/{path}")
 
 
-def encode(rows: NDArray[np.float64], protocol: str) -> bytes:
-    """A request body: V1 `instances`, or one V2 tensor 'pixels' of shape (n, 64)."""
+def encode(rows: NDArray[np.float64], protocol: str, population: Population) -> bytes:
+    """A request body: V1 `instances` or V2 tensors. Named features go by name: an object a row, a tensor a feature."""
     if protocol == "v1":
-        return _dump({"instances": rows.tolist()})
-    tensor = {"name": "pixels", "shape": [len(rows), FEATURES], "datatype": "FP64", "data": rows.ravel().tolist()}
-    return _dump({"inputs": [tensor]})
+        return _dump({"instances": [_instance(row, population.names) for row in rows.tolist()]})
+    if population.names is None:
+        return _dump({"inputs": [_tensor(population.tensor, [len(rows), population.features], rows)]})
+    columns = zip(population.names, rows.T, strict=True)
+    return _dump({"inputs": [_tensor(name, [len(rows), 1], column) for name, column in columns]})
+
+
+def _instance(row: list[float], names: Sequence[str] | None) -> object:
+    return row if names is None else dict(zip(names, row, strict=True))
+
+
+def _tensor(name: str, shape: list[int], values: NDArray[np.float64]) -> dict[str, object]:
+    return {"name": name, "shape": shape, "datatype": "FP64", "data": values.ravel().tolist()}
 
 
 def _dump(value: object) -> bytes:
@@ -91,7 +101,7 @@ class Traffic:
         self._http = http
         self._beside = bool(targets.direct)
         self._ledger = ledger
-        self._population = population
+        self.population = population
         self.load = load or Load()
         self._urls = {(route, protocol): targets.url(route, protocol) for route in Route for protocol in ("v1", "v2")}
 
@@ -123,7 +133,7 @@ class Traffic:
         """One request and its answer, recorded in the ledger."""
         request_id = str(uuid4())
         headers = [JSON, (b"x-request-id", request_id.encode())]
-        body, url = encode(rows, protocol), self._urls[route, protocol]
+        body, url = encode(rows, protocol, self.population), self._urls[route, protocol]
         sent, begun, status = self._ledger.now(), perf_counter(), NO_ANSWER
         try:
             with suppress(Unreachable, SinkUnavailable):
@@ -136,11 +146,11 @@ class Traffic:
 
     def stream(self, phase: str, route: Route) -> Stream:
         """The rows that a phase sends on a route."""
-        return self._population.stream(f"traffic {phase} {route.value}")
+        return self.population.stream(f"traffic {phase} {route.value}")
 
     def choices(self, phase: str, route: Route) -> np.random.Generator:
         """What decides gaps, sizes and protocols; apart from the stream of rows."""
-        return self._population.stream(f"pace {phase} {route.value}").rng
+        return self.population.stream(f"pace {phase} {route.value}").rng
 
 
 class _Lane:
@@ -155,7 +165,7 @@ class _Lane:
         self._stream = traffic.stream(phase, route)
         self._rng = traffic.choices(phase, route)
         self._slots = asyncio.Semaphore(traffic.load.limit_in_flight)
-        self._rows = np.empty((0, FEATURES))
+        self._rows = np.empty((0, traffic.population.features))
 
     async def prepare(self) -> None:
         """Draw the next rows in a thread, so that drawing shows in no latency."""

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from prometheus_client import CollectorRegistry
 
-from wayside.detectors.server import AppServer
+from wayside.detectors.serving.server import AppServer
 from wayside.eventing.clock import SystemClock
 from wayside.eventing.command import Parser, parse_arguments, parse_port, run_command, run_until_signalled
 from wayside.eventing.errors import ConfigurationError

@@ -93,8 +93,11 @@ def _cast(array: NDArray[Any], column: Column) -> NDArray[Any]:
     bounds = _RANGES.get(column.datatype)
     if bounds is not None and not (int(array.min()) in bounds and int(array.max()) in bounds):
         raise _beyond(array.tolist(), column)
+    dtype = DTYPES[column.datatype]
+    if array.dtype == dtype:
+        return array
     with np.errstate(over="ignore"):  # FP32 of 1e300 is infinite, as the model has it
-        return array.astype(DTYPES[column.datatype], copy=False)
+        return array.astype(dtype)
 
 
 def _beyond(items: Any, column: Column) -> MalformedPayload:

@@ -94,7 +94,7 @@ def load(body: bytes, limits: Limits) -> Tree:
     A block is always the value of an object's member, never a part of a list. Time is linear in the body, at most about
     twice the strict loader's where arrays turn out to stand in a text. Raises `MalformedPayload` as that loader does.
     """
-    cuts = _cuts(body, limits)
+    cuts = _cuts(body, limits) if len(body) > _LEAST_BYTES else []
     if cuts:
         with suppress(MalformedPayload):  # the strict loader says why, by where it stands in the body itself
             return _load_around(body, cuts, limits)
@@ -143,7 +143,7 @@ def _spans(body: bytes) -> Iterator[tuple[int, int]]:
 def _gaps(body: bytes) -> Iterator[tuple[int, int]]:
     """Where quotes, colons and braces stand far from one another: each such pair of neighbours."""
     last = 0
-    for start in range(0, len(body) if len(body) >= _LEAST_BYTES else 0, _SCAN_BYTES):
+    for start in range(0, len(body), _SCAN_BYTES):
         text = np.frombuffer(body, np.uint8, min(_SCAN_BYTES, len(body) - start), start)
         is_border = (text == ord('"')) | (text == ord(":")) | (text == ord("{")) | (text == ord("}"))
         borders = np.concatenate(([last], np.flatnonzero(is_border) + start))

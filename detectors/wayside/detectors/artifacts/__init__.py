@@ -1,0 +1,1 @@
+"""Artifacts: fitted detectors as folders, and where they are fetched from."""

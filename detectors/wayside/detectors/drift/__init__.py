@@ -1,0 +1,1 @@
+"""Windows: the log of rows, exact windows, their verdicts and the outbox."""

@@ -1,0 +1,1 @@
+"""Fitting: rows from files and events, the fit and its calibration, what it reports."""

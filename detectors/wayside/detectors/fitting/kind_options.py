@@ -1,0 +1,45 @@
+"""What each kind takes on the command line: its options by name, of its fields' types, and what to tell people of them.
+
+Invariant: a kind is imported only when it is asked for, and no kind needs Keras to tell its options.
+"""
+
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any
+
+from wayside.detectors.kinds.protocol import RowDetector, WindowDetector
+from wayside.detectors.kinds.registry import KINDS, WINDOW_KINDS, row_detector, window_detector
+from wayside.eventing.errors import ConfigurationError
+
+_TRUTHS = {"true": True, "false": False}
+
+
+def options_of(kind: str, given: Mapping[str, Any]) -> Any:
+    """The kind's options with those that are given, each of its field's type. Raises `ConfigurationError`."""
+    known = _class_of(kind).options
+    types = {each.name: type(each.default) for each in fields(known)}
+    unknown = [name for name in given if name not in types]
+    if unknown:
+        raise ConfigurationError(f"{kind} has no option {unknown[0]!r}: it has {', '.join(types) or 'none'}")
+    return known(**{name: _option(name, types[name], value) for name, value in given.items()})
+
+
+def describe_kinds() -> list[str]:
+    """Two lines a kind, for people: what it is, and its options with their defaults."""
+    lines: list[str] = []
+    for kind in KINDS:
+        found = _class_of(kind)
+        options = " ".join(f"{each.name}={each.default}" for each in fields(found.options))
+        lines += [f"  {kind:18} {found.summary}", *([f"  {'':18} --set {options}"] if options else [])]
+    return lines
+
+
+def _class_of(kind: str) -> type[RowDetector] | type[WindowDetector]:
+    return window_detector(kind) if kind in WINDOW_KINDS else row_detector(kind)
+
+
+def _option(name: str, wanted: type, value: Any) -> Any:
+    try:
+        return _TRUTHS[str(value).lower()] if wanted is bool else wanted(value)
+    except (KeyError, TypeError, ValueError) as exc:
+        raise ConfigurationError(f"option {name} is {value!r}: give a value like {wanted.__name__}") from exc

@@ -1,0 +1,179 @@
+"""What a detector is to the rest of the house: it is fitted on rows, kept as arrays and files, and scores or tests.
+
+Invariant: a detector's answer on a row, or on a window, depends on its state and on that row or window alone; it does
+not depend on what else is scored in the same call.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, ClassVar, Protocol, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wayside.eventing.errors import WaysideError
+
+Matrix = NDArray[np.float64]
+Vector = NDArray[np.float64]
+Scores = Vector | NDArray[np.float32]
+"""As a graph gives them, they are float32; widened they are the same numbers."""
+Array = NDArray[Any]
+Arrays = Mapping[str, Array]
+
+Progress = Callable[[str, int, int], None]
+"""Told of what is being done, how much of it is done, and how much there is."""
+
+
+def untold(stage: str, done: int, total: int) -> None:
+    """A `Progress` that nobody watches."""
+
+
+Measured = Callable[[str, int, float], None]
+"""Told of a figure by name and epoch, from 1: what a training's loss is after it."""
+
+
+def unmeasured(figure: str, epoch: int, value: float) -> None:
+    """A `Measured` that nobody keeps."""
+
+
+class OutOfMemory(WaysideError):
+    """The device has no memory for even a small block of rows. A server turns it into a 503: it may have some later."""
+
+
+class NothingScored(WaysideError):
+    """What scores is away, and no row of the call was scored, whatever the rows were: ask again later. A server answers
+    503, and asks no part of the call again itself."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class State:
+    """All that a fitted detector is: arrays of numbers, and files by their relative names (ONNX graphs).
+
+    Nothing in it is run when it is read. The one kind whose files can run code (alibi) says so, and is asked for.
+    """
+
+    arrays: Arrays
+    files: Mapping[str, bytes] = field(default_factory=dict)
+
+
+class Device(StrEnum):
+    """What scores. A kind without a graph scores on the CPU whatever is asked."""
+
+    CPU = "cpu"
+    GPU = "gpu"
+
+
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """Where and how a restored detector runs. `threads` is those of one scoring call.
+
+    `trust_pickle` allows the kind `alibi` to load files that can run code; `alibi_python` is the interpreter that has
+    alibi-detect, this one where it is None.
+    """
+
+    device: Device = Device.CPU
+    threads: int = 1
+    trust_pickle: bool = False
+    alibi_python: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FitContext:
+    """What every fit is given besides rows and its kind's own options: the seed, and who is told of progress and of a
+    training's figures.
+
+    Equal rows, options and seed give equal state on one machine.
+    """
+
+    seed: int = 0
+    progress: Progress = untold
+    measured: Measured = unmeasured
+
+
+@dataclass(frozen=True, slots=True)
+class NoOptions:
+    """The options of a kind that has none."""
+
+
+@dataclass(frozen=True, slots=True)
+class WindowTest:
+    """The outcome of one test of a window. `p_value` holds for the window as a whole; features have one entry each."""
+
+    statistic: float
+    p_value: float
+    feature_distance: Vector
+    feature_p_value: Vector
+
+
+class Kind(Protocol):
+    """What row and window detectors share. `state` and `restore` are inverse to each other.
+
+    `options` is a frozen dataclass of int, float, bool or str fields, each with a default: `wayside fit --set
+    NAME=VALUE` sets them by name. Its `__post_init__` raises `ConfigurationError` for a value out of range.
+    """
+
+    kind: ClassVar[str]
+    summary: ClassVar[str]
+    options: ClassVar[type[Any]] = NoOptions
+
+    @property
+    def features(self) -> int:
+        """The number of columns it was fitted on."""
+
+    @classmethod
+    def fit(cls, rows: Matrix, options: Any, context: FitContext) -> Self:
+        """Fit on preprocessed rows of shape (n, d), all finite. Raises `ConfigurationError` where they are too few."""
+
+    def state(self) -> State:
+        """All of it."""
+
+    @classmethod
+    def restore(cls, state: State, execution: Execution) -> Self:
+        """The detector that gave this state. Raises `KeyError` or `ValueError` where it is not of this kind.
+
+        Serving imports no library that only fitting needs (scikit-learn, scipy, Keras).
+        """
+
+
+class RowDetector(Kind, Protocol):
+    """Scores rows one by one.
+
+    `scaling` names the `Scaling` of the rows that it is fitted on, unless another is asked for: distances between rows
+    do best on columns of one range, where most columns of heavy tails are not blown up by their small deviation.
+    """
+
+    gives_feature_scores: ClassVar[bool] = False
+    scaling: ClassVar[str] = "standard"
+
+    def score(self, rows: Matrix) -> Scores:
+        """A score a row, shape (n,), for finite rows of shape (n, d). Higher is more anomalous.
+
+        A score may come out as NaN or infinite (overflow, a broken graph); that is judged by the caller, never hidden.
+        """
+
+    def feature_scores(self, rows: Matrix) -> Matrix:
+        """What each feature adds, shape (n, d): higher is more anomalous. Only where `gives_feature_scores`."""
+
+
+class StatefulRowDetector(RowDetector, Protocol):
+    """Scores rows by a memory that the rows move on. `score` judges by the memory it was fitted with, and moves none.
+
+    A memory is float64 arrays whose names and shapes are those of `memory()`, always.
+    """
+
+    def memory(self) -> Arrays:
+        """What every stream of events starts from."""
+
+    def advance(self, memory: Arrays, rows: Matrix) -> tuple[Vector, Arrays]:
+        """The scores of one event's rows in their order, shape (n,), and the memory after them. A pure function.
+
+        Raises `KeyError` or `ValueError` where the memory is not of this detector.
+        """
+
+
+class WindowDetector(Kind, Protocol):
+    """Tests a window of rows against its reference."""
+
+    def test(self, window: Matrix) -> WindowTest:
+        """Whether rows of shape (w, d) may come from where the reference came from; any value is allowed."""

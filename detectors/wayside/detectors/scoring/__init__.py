@@ -1,0 +1,1 @@
+"""Scoring: calibration, decisions, and the device that graphs run on."""
