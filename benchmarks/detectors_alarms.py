@@ -15,11 +15,10 @@ import numpy as np
 from detectors_data import Labelled, Matrix
 from detectors_document import Grid
 from rich.progress import Progress
-from scipy.stats import betabinom
 from threadpoolctl import threadpool_limits
 
 from wayside.detectors.fitting.fit import FitSettings, fit_artifact
-from wayside.detectors.scoring.calibration import Interval, alarm_rank, rows_needed
+from wayside.detectors.scoring.calibration import Interval, measured_interval, rows_needed
 from wayside.detectors.scoring.judge import RowJudge
 from wayside.detectors.tabular.table import Table
 
@@ -82,18 +81,11 @@ class Alarms:
         return (f"{self.table}, {self.kind}", *figures, *counts, verdict)
 
 
-def measured_interval(calibrating: int, tested: int, alpha: float, level: float = 0.9) -> Interval:
-    """Where the rate among so many fresh rows lies with probability `level` or more, for scores without ties."""
-    rank, tail = alarm_rank(calibrating, alpha), (1 - level) / 2
-    counted = betabinom(tested, rank, calibrating + 1 - rank)
-    return Interval(float(counted.ppf(tail)) / tested, float(counted.ppf(1 - tail)) / tested)
-
-
 def false_alarms(table: str, kind: str, ordinary: Matrix, sizes: Sizes, splits: int) -> Alarms:
     """Measure. Splits are numbered, and a split follows from its number."""
     with threadpool_limits(1):
         rates = tuple(_rate(kind, ordinary, sizes, seed) for seed in range(splits))
-    interval = measured_interval(sizes.calibrating, sizes.tested, sizes.alpha)
+    interval = measured_interval(sizes.calibrating, sizes.alpha, sizes.tested)
     return Alarms(table, kind, sizes, interval, rates)
 
 

@@ -30,7 +30,7 @@ class Depth:
     """How much is measured: fits of KDDCup99, splits of each of ADBench's tables, splits for false alarms."""
 
     kdd_seeds: int = 3
-    adbench_seeds: int = 5
+    adbench_seeds: int = 2
     alarm_splits: int = detectors_alarms.SPLITS
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from detectors_adbench import Quality, verdict
 from detectors_adbench import write_splits as write_adbench
-from detectors_alarms import Alarms, Sizes, false_alarms, measured_interval
+from detectors_alarms import Alarms, Sizes, false_alarms
 from detectors_artifacts import forest_of_trees, save_calibrated, vae_of_weights, vae_untrained
 from detectors_data import Labelled, adbench_files, read_kdd
 from detectors_document import Grid, insert, number
@@ -24,7 +24,7 @@ from sklearn.ensemble import IsolationForest
 
 from wayside.detectors.artifacts.folder import load_folder
 from wayside.detectors.kinds.registry import ROW_KINDS
-from wayside.detectors.scoring.calibration import Interval
+from wayside.detectors.scoring.calibration import Interval, false_alarm_interval, measured_interval
 from wayside.detectors.scoring.judge import RowJudge
 
 
@@ -39,7 +39,7 @@ def _labelled(ordinary: int, outliers: int) -> Labelled:
 
 def test_the_interval_holds_in_nine_splits_of_ten() -> None:
     random, inside = np.random.default_rng(0), 0
-    interval = measured_interval(199, 400, 0.05)
+    interval = measured_interval(199, 0.05, 400)
     for _ in range(1000):
         calibrating, fresh = np.split(random.normal(size=599), [199])
         rate = np.mean(fresh > np.sort(calibrating)[-10])
@@ -48,9 +48,7 @@ def test_the_interval_holds_in_nine_splits_of_ten() -> None:
 
 
 def test_the_interval_of_many_tested_rows_is_that_of_the_calibration_alone() -> None:
-    from wayside.detectors.scoring.calibration import false_alarm_interval
-
-    measured, promised = measured_interval(1999, 1_000_000, 0.01), false_alarm_interval(1999, 0.01)
+    measured, promised = measured_interval(1999, 0.01, 1_000_000), false_alarm_interval(1999, 0.01)
     assert measured.low == pytest.approx(promised.low, rel=0.01)
     assert measured.high == pytest.approx(promised.high, rel=0.01)
 
