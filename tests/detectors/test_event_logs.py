@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from wayside.detectors.fitting.event_logs.stretch import LoggedRows, Stretch, read_stretch
-from wayside.detectors.fitting.tables.reading import Reading
+from wayside.detectors.data.event_logs.stretch import LoggedRows, Stretch, read_stretch
+from wayside.detectors.data.tables.reading import Reading
 from wayside.detectors.tabular.event_rows import Side
 from wayside.eventing.broker.routing import Arrival
 from wayside.eventing.broker.store import BrokerStore

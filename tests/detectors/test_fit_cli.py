@@ -208,7 +208,7 @@ def test_a_reader_that_has_gone_harms_nothing(data: str, tmp_path: Path) -> None
 
 def test_a_stdout_that_cannot_be_written_is_told() -> None:
     code = (
-        "from wayside.detectors.fitting.console import OutputFailed, say\n"
+        "from wayside.detectors.data.console import OutputFailed, say\n"
         "try: say(['a'])\nexcept OutputFailed as exc: exit(str(exc))"
     )
     with open("/dev/full", "wb") as full:

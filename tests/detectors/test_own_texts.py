@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from wayside.detectors.fitting.tables.files import read_files
-from wayside.detectors.fitting.tables.reading import Expected, Reading
+from wayside.detectors.data.tables.files import read_files
+from wayside.detectors.data.tables.reading import Expected, Reading
 from wayside.detectors.tabular.table import Table
 from wayside.eventing.errors import ConfigurationError
 

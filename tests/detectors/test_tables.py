@@ -15,8 +15,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wayside.detectors.fitting.tables.files import read_files
-from wayside.detectors.fitting.tables.reading import Expected, Header, Reading
+from wayside.detectors.data.tables.files import read_files
+from wayside.detectors.data.tables.reading import Expected, Header, Reading
 from wayside.detectors.tabular.table import Table
 from wayside.eventing.errors import ConfigurationError
 

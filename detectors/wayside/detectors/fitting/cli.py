@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wayside.detectors.artifacts.folder import check_target, save
-from wayside.detectors.fitting.console import EXIT_INTERRUPTED, OutputFailed, say
-from wayside.detectors.fitting.data_flags import Data, add_data_flags, data_of, read_data
+from wayside.detectors.data.console import EXIT_INTERRUPTED, OutputFailed, say
+from wayside.detectors.data.flags import Data, add_data_flags, data_of, read_data
 from wayside.detectors.fitting.fit import WRAPPED_KIND, FitReport, FitSettings, fit_artifact
 from wayside.detectors.fitting.kind_options import describe_kinds, options_of
 from wayside.detectors.fitting.progress import shown_progress

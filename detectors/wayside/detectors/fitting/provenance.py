@@ -12,9 +12,9 @@ from importlib import metadata
 from typing import Any
 
 from wayside.detectors.artifacts.artifact import MADE_BY
+from wayside.detectors.data.tables.files import Rows
 from wayside.detectors.fitting.fit import FitReport, FitSettings
 from wayside.detectors.fitting.kind_options import options_of
-from wayside.detectors.fitting.tables.files import Rows
 from wayside.eventing.clock import format_time
 
 _LIBRARIES: Mapping[str, str] = {  # modules that may have had a hand in a fit, and what they are known as

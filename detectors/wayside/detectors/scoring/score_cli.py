@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 
 from wayside.detectors.artifacts.artifact import Artifact
 from wayside.detectors.artifacts.locations import open_artifact
-from wayside.detectors.fitting.console import EXIT_INTERRUPTED, OutputFailed, leave_stdout
-from wayside.detectors.fitting.data_flags import Data, add_data_flags, data_of, read_rows
-from wayside.detectors.fitting.tables.reading import Expected
+from wayside.detectors.data.console import EXIT_INTERRUPTED, OutputFailed, leave_stdout
+from wayside.detectors.data.flags import Data, add_data_flags, data_of, read_rows
+from wayside.detectors.data.tables.reading import Expected
 from wayside.detectors.kinds.protocol import Device, Execution
 from wayside.detectors.scoring.judge import RowJudge
 from wayside.detectors.scoring.quality import Quality, check_metrics

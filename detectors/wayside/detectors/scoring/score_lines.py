@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, NamedTuple, Protocol
 
-from wayside.detectors.fitting.console import OutputFailed
+from wayside.detectors.data.console import OutputFailed
 from wayside.eventing.errors import ConfigurationError
 
 STDOUT = "-"

@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from wayside.detectors.fitting.tables.builder import Cell, TableBuilder
-from wayside.detectors.fitting.tables.reading import Header, Reading, located
+from wayside.detectors.data.tables.builder import Cell, TableBuilder
+from wayside.detectors.data.tables.reading import Header, Reading, located
 from wayside.detectors.kinds.protocol import Vector
 from wayside.detectors.tabular.table import Table
 from wayside.eventing.errors import ConfigurationError

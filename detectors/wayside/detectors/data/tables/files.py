@@ -12,13 +12,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from wayside.detectors.fitting.tables.builder import number_text
-from wayside.detectors.fitting.tables.csv_file import read_csv
-from wayside.detectors.fitting.tables.json_lines import read_json_lines
-from wayside.detectors.fitting.tables.labels import labels_of, labels_of_column, take_label
-from wayside.detectors.fitting.tables.number_files import array_names, read_array, read_numbers
-from wayside.detectors.fitting.tables.own_texts import check_categories
-from wayside.detectors.fitting.tables.reading import Reading
+from wayside.detectors.data.tables.builder import number_text
+from wayside.detectors.data.tables.csv_file import read_csv
+from wayside.detectors.data.tables.json_lines import read_json_lines
+from wayside.detectors.data.tables.labels import labels_of, labels_of_column, take_label
+from wayside.detectors.data.tables.number_files import array_names, read_array, read_numbers
+from wayside.detectors.data.tables.own_texts import check_categories
+from wayside.detectors.data.tables.reading import Reading
 from wayside.detectors.kinds.protocol import Vector
 from wayside.detectors.tabular.schema import MOST_CATEGORIES
 from wayside.detectors.tabular.table import Table, concatenate
@@ -128,7 +128,7 @@ def _read_one(file: _File, reading: Reading) -> Table:
     if suffix in _READERS:
         return _READERS[suffix](file.path, reading)
     if suffix == ".parquet":
-        from wayside.detectors.fitting.tables.parquet_file import read_parquet  # needs the extra `parquet`
+        from wayside.detectors.data.tables.parquet_file import read_parquet  # needs the extra `parquet`
 
         return read_parquet(file.path, reading)
     raise ConfigurationError(f"{str(file)!r} is no {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]} file")

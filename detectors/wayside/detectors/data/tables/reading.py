@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 
-from wayside.detectors.fitting.tables.builder import LIMIT_BYTES, Refused, TableBuilder
+from wayside.detectors.data.tables.builder import LIMIT_BYTES, Refused, TableBuilder
 from wayside.eventing.errors import ConfigurationError
 
 

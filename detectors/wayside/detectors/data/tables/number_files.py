@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from wayside.detectors.fitting.tables.builder import check_size
-from wayside.detectors.fitting.tables.reading import Reading
+from wayside.detectors.data.tables.builder import check_size
+from wayside.detectors.data.tables.reading import Reading
 from wayside.detectors.kinds.protocol import Array
 from wayside.detectors.tabular.table import Table
 from wayside.eventing.errors import ConfigurationError

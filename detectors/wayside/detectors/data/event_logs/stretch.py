@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from hashlib import file_digest, sha256
 from pathlib import Path
 
-from wayside.detectors.fitting.event_logs.files import Logged, event_files, read_logged
-from wayside.detectors.fitting.tables.files import Origin, Rows, with_categories
-from wayside.detectors.fitting.tables.labels import take_label
-from wayside.detectors.fitting.tables.own_texts import check_categories
-from wayside.detectors.fitting.tables.payload_rows import PayloadRows
-from wayside.detectors.fitting.tables.reading import Reading
+from wayside.detectors.data.event_logs.files import Logged, event_files, read_logged
+from wayside.detectors.data.tables.files import Origin, Rows, with_categories
+from wayside.detectors.data.tables.labels import take_label
+from wayside.detectors.data.tables.own_texts import check_categories
+from wayside.detectors.data.tables.payload_rows import PayloadRows
+from wayside.detectors.data.tables.reading import Reading
 from wayside.detectors.tabular.event_rows import Side
 from wayside.detectors.tabular.table import Table
 from wayside.eventing.errors import ConfigurationError, MalformedEvent

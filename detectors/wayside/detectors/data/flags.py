@@ -8,10 +8,10 @@ import csv
 from dataclasses import dataclass
 from pathlib import Path
 
-from wayside.detectors.fitting.event_logs.stretch import Stretch, describe_outcomes, read_stretch
-from wayside.detectors.fitting.tables.builder import LIMIT_BYTES
-from wayside.detectors.fitting.tables.files import SUFFIXES, Rows, check_finite, path_of, read_files
-from wayside.detectors.fitting.tables.reading import Header, Reading
+from wayside.detectors.data.event_logs.stretch import Stretch, describe_outcomes, read_stretch
+from wayside.detectors.data.tables.builder import LIMIT_BYTES
+from wayside.detectors.data.tables.files import SUFFIXES, Rows, check_finite, path_of, read_files
+from wayside.detectors.data.tables.reading import Header, Reading
 from wayside.detectors.tabular.event_rows import Side
 from wayside.eventing.clock import Clock
 from wayside.eventing.command import parse_size

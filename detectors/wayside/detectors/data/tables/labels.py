@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from wayside.detectors.fitting.tables.builder import number_text
+from wayside.detectors.data.tables.builder import number_text
 from wayside.detectors.kinds.protocol import Array
 from wayside.detectors.tabular.table import Table
 from wayside.eventing.errors import ConfigurationError

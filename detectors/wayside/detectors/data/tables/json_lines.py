@@ -12,8 +12,8 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
-from wayside.detectors.fitting.tables.payload_rows import PayloadRows
-from wayside.detectors.fitting.tables.reading import Reading, located
+from wayside.detectors.data.tables.payload_rows import PayloadRows
+from wayside.detectors.data.tables.reading import Reading, located
 from wayside.detectors.tabular.table import Table
 from wayside.eventing.errors import ConfigurationError, MalformedPayload
 from wayside.eventing.payloads import json_body

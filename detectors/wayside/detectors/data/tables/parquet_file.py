@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from wayside.detectors.fitting.tables.builder import Cell, Refused, TableBuilder
-from wayside.detectors.fitting.tables.reading import Reading, located
+from wayside.detectors.data.tables.builder import Cell, Refused, TableBuilder
+from wayside.detectors.data.tables.reading import Reading, located
 from wayside.detectors.kinds.protocol import Vector
 from wayside.detectors.tabular.table import Table
 from wayside.eventing.errors import ConfigurationError, MissingExtra

@@ -7,8 +7,8 @@ named where payloads name them, so that what is fitted finds its features where 
 from collections.abc import Sequence
 from dataclasses import replace
 
-from wayside.detectors.fitting.tables.builder import Cell, Refused, TableBuilder
-from wayside.detectors.fitting.tables.reading import Reading
+from wayside.detectors.data.tables.builder import Cell, Refused, TableBuilder
+from wayside.detectors.data.tables.reading import Reading
 from wayside.detectors.kinds.protocol import Matrix, Vector
 from wayside.detectors.tabular.table import Table
 from wayside.eventing.errors import MalformedPayload

@@ -13,8 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from wayside.detectors.fitting.event_logs.records import event_of_record, is_record
-from wayside.detectors.fitting.tables.json_lines import numbered_lines
+from wayside.detectors.data.event_logs.records import event_of_record, is_record
+from wayside.detectors.data.tables.json_lines import numbered_lines
 from wayside.eventing.errors import ConfigurationError, MalformedEvent, MissingExtra
 from wayside.eventing.event import CloudEvent
 from wayside.eventing.event_files import Refusal, read_events

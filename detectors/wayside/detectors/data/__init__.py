@@ -1,0 +1,1 @@
+"""Data: rows of files and of logged events, as `wayside fit` and `wayside score` are given them."""
