@@ -22,18 +22,11 @@ _BLOCK_ROWS = 1024
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Autoencoder:
-    """`encoder` (features → latent) and `decoder` (latent → features)."""
+class _Rebuilding:
+    """An encoder and a decoder, and the weights of both in one list."""
 
     encoder: Dense
     decoder: Dense
-    measure: Measure = field(default_factory=Measure)
-
-    def __post_init__(self) -> None:
-        if self.encoder.outputs != self.decoder.inputs or self.encoder.inputs != self.decoder.outputs:
-            raise ValueError("the encoder and the decoder do not fit to each other")
-        if not self.measure.fits(self.features):
-            raise ValueError("the measure does not fit to the network")
 
     @property
     def features(self) -> int:
@@ -44,9 +37,22 @@ class Autoencoder:
         return [*self.encoder.weights, *self.decoder.weights]
 
     def with_weights(self, weights: list[NDArray[Any]]) -> Self:
-        """The same network with other weights, in the order of `weights`."""
+        """The same network with other weights, in the order of `weights`; all else is kept."""
         encoder, decoder = split_weights(weights, self.encoder, self.decoder)
         return replace(self, encoder=encoder, decoder=decoder)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Autoencoder(_Rebuilding):
+    """`encoder` (features → latent) and `decoder` (latent → features)."""
+
+    measure: Measure = field(default_factory=Measure)
+
+    def __post_init__(self) -> None:
+        if self.encoder.outputs != self.decoder.inputs or self.encoder.inputs != self.decoder.outputs:
+            raise ValueError("the encoder and the decoder do not fit to each other")
+        if not self.measure.fits(self.features):
+            raise ValueError("the measure does not fit to the network")
 
     def errors(self, rows: NDArray[Any]) -> NDArray[Any]:
         """Squared, shape (n, features) for rows of that shape."""
@@ -69,12 +75,10 @@ class Autoencoder:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class VariationalAutoencoder:
+class VariationalAutoencoder(_Rebuilding):
     """`encoder` gives mean and logarithm of the variance of each latent number (features → 2 · latent), `decoder`
     (latent → features) rebuilds a sample; `noise` (samples, latent) is standard normal."""
 
-    encoder: Dense
-    decoder: Dense
     noise: Weights
     measure: Measure = field(default_factory=Measure)
 
@@ -87,25 +91,12 @@ class VariationalAutoencoder:
             raise ValueError("the measure does not fit to the network")
 
     @property
-    def features(self) -> int:
-        return self.encoder.inputs
-
-    @property
     def latent(self) -> int:
         return self.decoder.inputs
 
     @property
     def samples(self) -> int:
         return len(self.noise)
-
-    @property
-    def weights(self) -> list[Weights]:
-        return [*self.encoder.weights, *self.decoder.weights]
-
-    def with_weights(self, weights: list[NDArray[Any]]) -> Self:
-        """The same network with other weights, in the order of `weights`, and the same noise."""
-        encoder, decoder = split_weights(weights, self.encoder, self.decoder)
-        return replace(self, encoder=encoder, decoder=decoder)
 
     def errors(self, rows: NDArray[Any]) -> NDArray[Any]:
         """Squared, the mean over the samples, shape (n, features) for rows of that shape."""
