@@ -14,9 +14,9 @@ import pytest
 
 from wayside.detectors.artifacts.artifact import Artifact
 from wayside.detectors.artifacts.folder import save
-from wayside.detectors.drift.outbox import Outbox
-from wayside.detectors.drift.service import DriftDetector, DriftService
-from wayside.detectors.drift.store import DriftStore
+from wayside.detectors.drift.service.outbox import Outbox
+from wayside.detectors.drift.service.service import DriftDetector, DriftService
+from wayside.detectors.drift.service.store import DriftStore
 from wayside.detectors.fitting.fit import FitSettings, fit_artifact
 from wayside.detectors.scoring.judge import RowJudge, restore_window_detector
 from wayside.detectors.serving.answering import PLAIN, Answering, Wanted

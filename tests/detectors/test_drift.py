@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from wayside.detectors.artifacts.artifact import Artifact
-from wayside.detectors.drift.store import DriftStore
+from wayside.detectors.drift.service.store import DriftStore
 from wayside.eventing.errors import ConfigurationError, MalformedEvent
 from wayside.eventing.event import CloudEvent
 from wayside.eventing.sink import EventRefused, MemorySink, SinkUnavailable

@@ -6,20 +6,22 @@ from scipy.stats import ks_2samp
 
 from wayside.detectors.artifacts.artifact import Artifact
 from wayside.detectors.kinds.ks import KolmogorovSmirnov
-from wayside.detectors.kinds.protocol import Execution, FitContext, NoOptions
+from wayside.detectors.kinds.protocol import Execution, NoOptions, Sample, WindowFitContext
 
 REFERENCE = np.random.default_rng(3).normal(size=(300, 7)) * [1, 10, 100, 1, 1, 1, 0] + 5
 
 
 def window_p_values(reference: np.ndarray, windows: np.ndarray) -> np.ndarray:
-    detector = KolmogorovSmirnov.fit(reference, NoOptions(), FitContext())
-    return np.array([detector.test(window).p_value for window in windows])
+    detector = KolmogorovSmirnov.fit(Sample.untimed(reference), NoOptions(), WindowFitContext())
+    return np.array([detector.test(Sample.untimed(window)).p_value for window in windows])
 
 
 def test_ks_agrees_with_scipy_column_by_column() -> None:
     window = np.round(np.random.default_rng(9).normal(size=(60, 7)), 1)  # ties within and across
     reference = np.round(REFERENCE - 5, 1)
-    outcome = KolmogorovSmirnov.fit(reference, NoOptions(), FitContext()).test(window)
+    outcome = KolmogorovSmirnov.fit(Sample.untimed(reference), NoOptions(), WindowFitContext()).test(
+        Sample.untimed(window)
+    )
     exact = [ks_2samp(window[:, column], reference[:, column]) for column in range(7)]
     assert np.allclose(outcome.feature_distance, [each.statistic for each in exact])
     assert np.allclose(outcome.feature_p_value, [each.pvalue for each in exact], rtol=0.15, atol=0.02)
@@ -51,17 +53,20 @@ def test_ks_of_a_constant_column_is_no_evidence_and_its_change_is() -> None:
 def test_ks_counts_values_that_are_not_finite_as_drift(value: float) -> None:
     rng = np.random.default_rng(12)
     window = rng.normal(size=(100, 3))
-    detector = KolmogorovSmirnov.fit(rng.normal(size=(1000, 3)), NoOptions(), FitContext())
+    detector = KolmogorovSmirnov.fit(Sample.untimed(rng.normal(size=(1000, 3))), NoOptions(), WindowFitContext())
     window[:60, 1] = value
-    outcome = detector.test(window)
+    outcome = detector.test(Sample.untimed(window))
     assert outcome.p_value < 1e-6
     assert outcome.feature_distance.argmax() == 1
     window[:] = value
-    assert detector.test(window).statistic == 1.0
+    assert detector.test(Sample.untimed(window)).statistic == 1.0
 
 
 def test_ks_state_restores_the_same_test(ks: Artifact) -> None:
     window = np.random.default_rng(13).normal(size=(50, 4))
     detector = KolmogorovSmirnov.restore(ks.state, Execution())
     again = KolmogorovSmirnov.restore(detector.state(), Execution())
-    assert detector.test(window).feature_p_value.tobytes() == again.test(window).feature_p_value.tobytes()
+    assert (
+        detector.test(Sample.untimed(window)).feature_p_value.tobytes()
+        == again.test(Sample.untimed(window)).feature_p_value.tobytes()
+    )

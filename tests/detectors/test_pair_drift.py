@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from wayside.detectors.artifacts.artifact import Artifact
-from wayside.detectors.drift.intake import PairIntake
-from wayside.detectors.drift.outbox import Outbox
-from wayside.detectors.drift.service import DriftDetector, DriftService
-from wayside.detectors.drift.store import DriftStore
+from wayside.detectors.drift.service.intake import PairIntake
+from wayside.detectors.drift.service.outbox import Outbox
+from wayside.detectors.drift.service.service import DriftDetector, DriftService
+from wayside.detectors.drift.service.store import DriftStore
 from wayside.detectors.scoring.judge import restore_window_detector
 from wayside.detectors.serving.judging_sink import JudgingSink
 from wayside.detectors.serving.metrics import DetectorMetrics

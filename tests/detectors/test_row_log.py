@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wayside.detectors.drift import row_log as journal
-from wayside.detectors.drift.row_log import Entry
+from wayside.detectors.drift.service import row_log as journal
+from wayside.detectors.drift.service.row_log import Entry
 
 _KEYS = ("ns/a", "ns/b")
 

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wayside.detectors.drift.row_log import Entry
-from wayside.detectors.drift.windows import (
+from wayside.detectors.drift.service.row_log import Entry
+from wayside.detectors.drift.service.windows import (
     RowsMissing,
     assemble,
     complete_windows,

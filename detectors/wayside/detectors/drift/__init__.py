@@ -1,1 +1,1 @@
-"""Windows: the log of rows, exact windows, their verdicts and the outbox."""
+"""Drift: windows of rows, what is said of each, the budget that it may spend, and the alerts that follow."""

@@ -23,7 +23,9 @@ from wayside.detectors.kinds.protocol import (
     Matrix,
     Progress,
     RowDetector,
+    Sample,
     Vector,
+    WindowFitContext,
     untold,
 )
 from wayside.detectors.kinds.registry import STATEFUL_KINDS, WINDOW_KINDS, row_detector, window_detector
@@ -254,7 +256,11 @@ def _fit_window_detector(kind: str, table: Table, settings: FitSettings, context
     if table.categories:
         name = table.known_as[min(table.categories)]
         raise ConfigurationError(f"{kind} takes numbers, and column {name[:64]!r} holds categories: leave it out")
-    detector = window_detector(kind).fit(table.values, options_of(kind, settings.options), context)
+    detector = window_detector(kind).fit(
+        Sample.untimed(table.values),
+        options_of(kind, settings.options),
+        WindowFitContext(context.seed, context.progress, context.measured, settings.window, level=settings.alpha),
+    )
     artifact = Artifact(
         kind=kind,
         name=settings.name,

@@ -14,12 +14,13 @@ from numpy.typing import NDArray
 
 from wayside.detectors.kinds.protocol import (
     Execution,
-    FitContext,
     Matrix,
     NoOptions,
+    Sample,
     State,
     Vector,
     WindowDetector,
+    WindowFitContext,
     WindowTest,
 )
 from wayside.eventing.errors import ConfigurationError
@@ -31,6 +32,8 @@ class KolmogorovSmirnov(WindowDetector):
     """`reference` has shape (d, m): one sorted row a column of the data."""
 
     kind: ClassVar[str] = "ks"
+    takes_missing: ClassVar[bool] = True
+    transform: ClassVar[str] = "columns"
     summary: ClassVar[str] = "two-sample Kolmogorov-Smirnov a column, Bonferroni over columns"
 
     def __init__(self, reference: Matrix) -> None:
@@ -43,13 +46,18 @@ class KolmogorovSmirnov(WindowDetector):
         return len(self._reference)
 
     @classmethod
-    def fit(cls, rows: Matrix, options: NoOptions, context: FitContext) -> Self:
+    def fit(cls, reference: Sample, options: NoOptions, context: WindowFitContext) -> Self:
+        rows = reference.rows
         if len(rows) < _LEAST_ROWS:
             raise ConfigurationError(f"ks needs at least {_LEAST_ROWS} rows as its reference, there are {len(rows)}")
         return cls(np.sort(rows.T, axis=1))
 
-    def test(self, window: Matrix) -> WindowTest:
-        columns = np.sort(np.where(np.isnan(window), np.inf, window).T, axis=1)
+    @property
+    def least_rows(self) -> int:
+        return _LEAST_ROWS
+
+    def test(self, window: Sample) -> WindowTest:
+        columns = np.sort(np.where(np.isnan(window.rows), np.inf, window.rows).T, axis=1)
         distances = np.array([_distance(*pair) for pair in zip(columns, self._reference, strict=True)])
         p_values = self._p_values(columns, distances)
         return WindowTest(

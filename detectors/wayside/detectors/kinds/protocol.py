@@ -7,7 +7,7 @@ not depend on what else is scored in the same call.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, ClassVar, Protocol, Self
+from typing import Any, ClassVar, Protocol, Self, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -97,13 +97,59 @@ class NoOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class WindowFitContext(FitContext):
+    """What a fit of a window detector is told besides.
+
+    `window_rows` are the rows of a window, None where windows are spans of time and so of any size. `categories` has an
+    entry a column: how many categories were fitted (one more is every other), 0 for numbers. `level` is the share of
+    windows that may be flagged where nothing drifts, as far as it is known: a test that can never resolve it is
+    refused.
+    """
+
+    window_rows: int | None = None
+    categories: tuple[int, ...] = ()
+    level: float = 0.01
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sample:
+    """Rows of shape (n, d) and the event time of each, shape (n,), in seconds since the epoch; NaN where unknown.
+
+    Values are those of the transform that the detector is fitted behind: columns as they are coded (categories as
+    indices, NaN missing), or features.
+    """
+
+    rows: Matrix
+    time_s: Vector
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @classmethod
+    def untimed(cls, rows: Matrix) -> "Sample":
+        """Rows of which no time is known."""
+        return cls(rows, np.full(len(rows), np.nan))
+
+    def take(self, chosen: "NDArray[np.intp] | NDArray[np.bool_] | slice") -> "Sample":
+        """Some of the rows, with their times."""
+        return Sample(self.rows[chosen], self.time_s[chosen])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class WindowTest:
-    """The outcome of one test of a window. `p_value` holds for the window as a whole; features have one entry each."""
+    """The outcome of one test of a window.
+
+    `p_value` holds for the window as a whole: where nothing drifts, P(p_value ≤ a) ≤ a for every a that is at least
+    `least_p_value`, which is the smallest that the test can tell from a smaller one. Columns have one entry each in
+    `feature_distance` and `feature_p_value` (not corrected for how many there are); both are empty for a test that has
+    no view of single columns.
+    """
 
     statistic: float
     p_value: float
     feature_distance: Vector
     feature_p_value: Vector
+    least_p_value: float = 0.0
 
 
 class Kind(Protocol):
@@ -120,10 +166,6 @@ class Kind(Protocol):
     @property
     def features(self) -> int:
         """The number of columns it was fitted on."""
-
-    @classmethod
-    def fit(cls, rows: Matrix, options: Any, context: FitContext) -> Self:
-        """Fit on preprocessed rows of shape (n, d), all finite. Raises `ConfigurationError` where they are too few."""
 
     def state(self) -> State:
         """All of it."""
@@ -145,6 +187,10 @@ class RowDetector(Kind, Protocol):
 
     gives_feature_scores: ClassVar[bool] = False
     scaling: ClassVar[str] = "standard"
+
+    @classmethod
+    def fit(cls, rows: Matrix, options: Any, context: FitContext) -> Self:
+        """Fit on preprocessed rows of shape (n, d), all finite. Raises `ConfigurationError` where they are too few."""
 
     def score(self, rows: Matrix) -> Scores:
         """A score a row, shape (n,), for finite rows of shape (n, d). Higher is more anomalous.
@@ -173,7 +219,52 @@ class StatefulRowDetector(RowDetector, Protocol):
 
 
 class WindowDetector(Kind, Protocol):
-    """Tests a window of rows against its reference."""
+    """Tests a window of rows against the reference that it was fitted on, which it holds as compactly as it can.
 
-    def test(self, window: Matrix) -> WindowTest:
-        """Whether rows of shape (w, d) may come from where the reference came from; any value is allowed."""
+    `transform` names what rows are put through before, unless another is asked for: `columns` leaves them as they are
+    coded, `scaled` makes finite features of them. `takes_missing` says that NaN may be in `columns`, `takes_categories`
+    that columns may be categories. Tests are pure: equal windows give equal bits, on whatever thread.
+    """
+
+    takes_missing: ClassVar[bool] = False
+    takes_categories: ClassVar[bool] = False
+    transform: ClassVar[str] = "scaled"
+
+    @classmethod
+    def fit(cls, reference: Sample, options: Any, context: WindowFitContext) -> Self:
+        """Fit on the rows of ordinary traffic. Raises `ConfigurationError` where they are too few, or of a type that
+        the test does not take, or where it could never resolve `context.level`: it says what would be enough."""
+
+    @property
+    def least_rows(self) -> int:
+        """Windows of fewer rows are not tested."""
+
+    def test(self, window: Sample) -> WindowTest:
+        """Whether the rows may come from where the reference came from."""
+
+
+@runtime_checkable
+class ComparesSamples(Protocol):
+    """A window detector that can also compare two samples with each other: a canary's with the stable revision's."""
+
+    def compare(self, reference: Sample, window: Sample) -> WindowTest:
+        """Whether both may come from one population. Pure; random permutations follow from the samples' own bytes."""
+
+
+@runtime_checkable
+class SequentialDetector(Protocol):
+    """A window detector that judges rows one after another by a memory that they move on (CUSUM, online MMD, ADWIN).
+
+    Windows are how often it is asked; `p_value` is the chance that, where nothing drifts, its statistic reaches within
+    one such window what it reached in this one, so that it spends the same budget as the others. A memory is float64
+    arrays whose names and shapes are those of `memory()`, always. `test` judges a window from the first memory on.
+    """
+
+    def memory(self) -> Arrays:
+        """What every key starts from, and starts from again after a window that drifted."""
+
+    def advance(self, memory: Arrays, window: Sample) -> tuple[WindowTest, Arrays]:
+        """The outcome on these rows in their order, and the memory after them. A pure function.
+
+        Raises `KeyError` or `ValueError` where the memory is not of this detector.
+        """

@@ -4,10 +4,10 @@ Invariant: it is opened only where it has a folder of its own and somewhere to p
 """
 
 from wayside.detectors.artifacts.artifact import Artifact
-from wayside.detectors.drift.intake import Intake, PairIntake, SideIntake
-from wayside.detectors.drift.outbox import Outbox
-from wayside.detectors.drift.service import DriftDetector, DriftService
-from wayside.detectors.drift.store import DriftStore
+from wayside.detectors.drift.service.intake import Intake, PairIntake, SideIntake
+from wayside.detectors.drift.service.outbox import Outbox
+from wayside.detectors.drift.service.service import DriftDetector, DriftService
+from wayside.detectors.drift.service.store import DriftStore
 from wayside.detectors.scoring.judge import restore_window_detector
 from wayside.detectors.serving.catalogue import Card, Loaded
 from wayside.detectors.serving.metrics import DetectorMetrics

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from wayside.detectors.drift.row_log import Entry
+from wayside.detectors.drift.service.row_log import Entry
 from wayside.detectors.kinds.protocol import Matrix
 from wayside.eventing.clock import parse_time
 from wayside.eventing.errors import WaysideError

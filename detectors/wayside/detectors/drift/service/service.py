@@ -10,11 +10,11 @@ import logging
 from collections.abc import Container, Mapping
 from dataclasses import dataclass
 
-from wayside.detectors.drift.intake import Intake, SideIntake
-from wayside.detectors.drift.outbox import Outbox
-from wayside.detectors.drift.store import DriftStore
-from wayside.detectors.drift.windows import Window, assemble, complete_windows, parse_key
-from wayside.detectors.kinds.protocol import WindowDetector
+from wayside.detectors.drift.service.intake import Intake, SideIntake
+from wayside.detectors.drift.service.outbox import Outbox
+from wayside.detectors.drift.service.store import DriftStore
+from wayside.detectors.drift.service.windows import Window, assemble, complete_windows, parse_key
+from wayside.detectors.kinds.protocol import Sample, WindowDetector
 from wayside.detectors.serving.answering import PLAIN, Answer, Wanted
 from wayside.detectors.serving.metrics import DetectorMetrics
 from wayside.eventing.event import CloudEvent
@@ -37,7 +37,7 @@ class DriftDetector:
 
     def judge(self, key: ServiceKey, window: Window) -> WindowVerdict:
         """The verdict on a window: drift where its p-value is at most alpha."""
-        test = self.detector.test(window.rows)
+        test = self.detector.test(Sample.untimed(window.rows))
         return WindowVerdict(
             key=key,
             first=window.first,

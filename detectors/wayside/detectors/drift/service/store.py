@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from wayside.detectors.drift import row_log
-from wayside.detectors.drift.row_log import Entry
+from wayside.detectors.drift.service import row_log
+from wayside.detectors.drift.service.row_log import Entry
 from wayside.detectors.tabular.event_rows import Side
 from wayside.eventing import json_format
 from wayside.eventing.errors import ConfigurationError

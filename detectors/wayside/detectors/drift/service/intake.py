@@ -12,9 +12,9 @@ from typing import Protocol
 
 import numpy as np
 
-from wayside.detectors.drift.row_log import Entry
-from wayside.detectors.drift.store import DriftStore
-from wayside.detectors.drift.windows import to_payload
+from wayside.detectors.drift.service.row_log import Entry
+from wayside.detectors.drift.service.store import DriftStore
+from wayside.detectors.drift.service.windows import to_payload
 from wayside.detectors.kinds.protocol import Matrix
 from wayside.detectors.serving.metrics import DetectorMetrics
 from wayside.detectors.tabular.event_rows import beside, read_rows

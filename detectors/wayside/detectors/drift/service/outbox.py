@@ -7,12 +7,12 @@ again for ever, ever more slowly; what it refuses is kept with the reason and do
 import asyncio
 import logging
 
-from wayside.detectors.drift.store import DriftStore, Posting
+from wayside.detectors.drift.service.store import DriftStore, Posting
 from wayside.detectors.serving.metrics import DetectorMetrics
 from wayside.eventing.backoff import Backoff
 from wayside.eventing.sink import EventRefused, Sink, SinkUnavailable
 
-log = logging.getLogger("wayside.detectors.drift.outbox")
+log = logging.getLogger("wayside.detectors.drift.service.outbox")
 
 
 class Outbox:

@@ -1,0 +1,1 @@
+"""Alerts: a pure fold over window verdicts."""

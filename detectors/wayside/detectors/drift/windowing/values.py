@@ -1,0 +1,84 @@
+"""What goes into windowing and what comes out: arrivals of rows, and windows of them.
+
+Invariant: a window is made of whole rows of arrivals, in the order of (time, source, id) and of the rows in each; its
+positions count the key's rows in that order from 0, without gap.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wayside.detectors.kinds.protocol import Matrix, Vector
+from wayside.eventing.verdict import RowRange
+from wayside.eventing.vocabulary import ServiceKey
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class WindowKey:
+    """Whose rows share windows: an endpoint of a revision of a service. Either is empty where windows hold several of
+    them side by side, to be compared."""
+
+    service: ServiceKey
+    revision: str = ""
+
+    def __str__(self) -> str:
+        """One line for logs and storage keys; two keys never share it."""
+        revision = self.revision.replace("%", "%25").replace("/", "%2F")
+        return f"{self.service}/{revision}"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Arrival:
+    """The rows of one event, shape (rows, columns) as they are coded, at least one.
+
+    `position` is its place in the order of arrival, rising; `time_ns` is event time, `time` its text. `group` is what
+    its rows are told apart by where windows compare (a revision, an endpoint), else empty.
+    """
+
+    position: int
+    key: WindowKey
+    source: str
+    id: str
+    time_ns: int
+    time: str
+    rows: Matrix
+    group: str = ""
+
+    @property
+    def order(self) -> tuple[int, str, str]:
+        """Where it stands among the arrivals of its key."""
+        return self.time_ns, self.source, self.id
+
+
+class Fate(StrEnum):
+    """What becomes of an arrival: its rows go into windows; it came behind the watermark; or there is no room for its
+    rows in the key's open stretch."""
+
+    TAKEN = "taken"
+    LATE = "late"
+    OVERFLOW = "overflow"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Window:
+    """One window of a key, at most `settings.cut` long.
+
+    `rows` (n, columns) and `time_s` (n,), in seconds since the epoch; `first` and `end` are positions of rows of the
+    key. `groups` (n,) indexes `group_names`. `start_ns` and `end_ns` are its span where windows are spans of time, else
+    the times of its first and last row. `time` is the text of the latest request time among its rows.
+    """
+
+    key: WindowKey
+    first: int
+    end: int
+    rows: Matrix
+    time_s: Vector
+    members: Sequence[RowRange]
+    time: str
+    start_ns: int
+    end_ns: int
+    groups: NDArray[np.intp]
+    group_names: tuple[str, ...] = ("",)
