@@ -27,8 +27,8 @@ from generated import write_or_check
 FILE = Path(__file__).parent / "grafana" / "wayside.json"
 UID = "wayside"
 ROWS = (SERVING, CAPTURE, DELIVERY, BROKER, KAFKA, DETECTORS, VERDICTS, SINKS)
-# where each variable's values come from: any verdict, of rows or of windows, sets its budget
-_SERIES = "wayside_false_alarm_budget"
+# where each variable's values come from: what any verdict, of rows or of windows, sets
+_SERIES = '__name__=~"wayside_false_alarm_budget|wayside_drift_level"'
 _ALL = VariableOption(text="All", value="$__all")
 
 
@@ -44,9 +44,9 @@ def render() -> str:
         .timezone("browser")
         .tooltip(DashboardCursorSync.CROSSHAIR)
         .with_variable(builders.DatasourceVariable("datasource").label("Data source").type("prometheus"))
-        .with_variable(_variable("namespace", "Namespace", ""))
-        .with_variable(_variable("service", "Service", '{namespace=~"$namespace"}'))
-        .with_variable(_variable("detector", "Detector", '{namespace=~"$namespace",service=~"$service"}'))
+        .with_variable(_variable("namespace", "Namespace"))
+        .with_variable(_variable("service", "Service", 'namespace=~"$namespace"'))
+        .with_variable(_variable("detector", "Detector", 'namespace=~"$namespace",service=~"$service"'))
     )
     ids = count(1)
     for row in ROWS:
@@ -56,13 +56,13 @@ def render() -> str:
     return json.dumps(made.build(), cls=JSONEncoder, indent=2, sort_keys=True) + "\n"
 
 
-def _variable(name: str, label: str, among: str) -> builders.QueryVariable:
+def _variable(name: str, label: str, *among: str) -> builders.QueryVariable:
     """'All' matches series without the label too, such as a logger's that is scraped without a service's name."""
     return (
         builders.QueryVariable(name)
         .label(label)
         .datasource(SOURCE)
-        .query(f"label_values({_SERIES}{among}, {name})")
+        .query(f"label_values({{{','.join((_SERIES, *among))}}}, {name})")
         .refresh(VariableRefresh.ON_TIME_RANGE_CHANGED)
         .sort(VariableSort.ALPHABETICAL_ASC)
         .multi(True)

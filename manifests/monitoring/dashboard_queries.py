@@ -9,6 +9,9 @@ BY_SERVICE = "namespace, service"
 SERVICE = "{{namespace}}/{{service}}"
 BY_VERDICT = f"{BY_SERVICE}, detector"
 WHO = f"{SERVICE} {{{{detector}}}}"
+# drift is told of each endpoint and revision by itself
+BY_SERIES = f"{BY_SERVICE}, component, endpoint, revision, detector"
+SERIES = f"{SERVICE} {{{{component}}}} {{{{endpoint}}}} {{{{revision}}}} {{{{detector}}}}"
 # in a cluster `namespace` is where a process runs, so that two installations are two lines; elsewhere it is empty
 BY_JOB = "namespace, job"
 JOB = "{{namespace}} {{job}}"

@@ -5,7 +5,7 @@ tests/monitoring runs every query against a real Prometheus.
 """
 
 from dashboard_panels import Limits, Panel, Query, Row, Unit
-from dashboard_queries import BY_JOB, BY_VERDICT, JOB, OF_VERDICTS, WHO, increase, quantile, rate
+from dashboard_queries import BY_JOB, BY_SERIES, BY_VERDICT, JOB, OF_VERDICTS, SERIES, WHO, increase, quantile, rate
 
 _ELASTICSEARCH_ONLY = "Empty unless the Elasticsearch sink runs."
 
@@ -86,7 +86,6 @@ _FLAGGED = rate("wayside_rows_flagged_total", BY_VERDICT, OF_VERDICTS)
 _SCORED = rate("wayside_rows_scored_total", BY_VERDICT, OF_VERDICTS)
 _BUDGET = f"max by ({BY_VERDICT}) (wayside_false_alarm_budget{{{OF_VERDICTS}}})"
 _OF_ROWS = f"and sum by ({BY_VERDICT}) (wayside_rows_scored_total{{{OF_VERDICTS}}})"
-_OF_WINDOWS = f"and sum by ({BY_VERDICT}) (wayside_windows_total{{{OF_VERDICTS}}})"
 VERDICTS = Row(
     "Verdicts",
     [
@@ -99,34 +98,48 @@ VERDICTS = Row(
             width=12,
         ),
         Panel(
-            "Drift: p-value of the last window against the budget",
-            "A window drifts where its p-value is at or below the budget. One such window may be chance, several in"
-            " a row are not: compare the window's features with the reference's. Empty until a window is full.",
+            "Drift: p-value of the last window against its level",
+            "A window drifts where its p-value is at or below its level, the part of the false-alarm budget that it may"
+            " spend: time since the window before it earns it. Empty until a window is judged.",
             Unit.COUNT,
             [
-                Query(f"min by ({BY_VERDICT}) (wayside_drift_p_value{{{OF_VERDICTS}}})", WHO),
-                Query(f"{_BUDGET} {_OF_WINDOWS}", f"budget of {WHO}"),
+                Query(f"min by ({BY_SERIES}) (wayside_drift_p_value{{{OF_VERDICTS}}})", SERIES),
+                Query(f"max by ({BY_SERIES}) (wayside_drift_level{{{OF_VERDICTS}}})", f"level of {SERIES}"),
             ],
             width=12,
         ),
         Panel(
             "Open drift alerts",
-            "Whether the last window says drift. docs/alerts.md says what to do. Empty until a window is full.",
+            "From the window that drifts until so many quiet ones have followed as the detector was fitted to wait for."
+            " docs/alerts.md says what to do. Empty until a window is full.",
             Unit.COUNT,
-            [Query(f"max by ({BY_VERDICT}) (wayside_drift_alert_open{{{OF_VERDICTS}}})", WHO)],
+            [Query(f"max by ({BY_SERIES}) (wayside_drift_alert_open{{{OF_VERDICTS}}})", SERIES)],
             Limits(red=1),
             latest=True,
             states=("no drift", "drift"),
         ),
         Panel(
-            "Windows by decision",
-            "Over the time that is shown. Windows of unchanged data say drift as often as the budget allows, no"
-            " more. Empty until a window is full.",
+            "Drift alerts against the budget that was spent",
+            "Since the sink started: alerts that opened; and, over all time, how many false ones were to be expected"
+            " where nothing drifts. Many more alerts than that are not chance.",
             Unit.COUNT,
             [
                 Query(
-                    f"sum by ({BY_VERDICT}, decision) (increase(wayside_windows_total{{{OF_VERDICTS}}}[$__range]))",
-                    f"{WHO} {{{{decision}}}}",
+                    f'sum by ({BY_SERIES}) (wayside_drift_alerts_total{{{OF_VERDICTS},state="opened"}})',
+                    f"opened by {SERIES}",
+                ),
+                Query(f"max by ({BY_SERIES}) (wayside_drift_budget_spent{{{OF_VERDICTS}}})", f"expected of {SERIES}"),
+            ],
+        ),
+        Panel(
+            "Windows by decision",
+            "Over the time that is shown. unjudged: too few rows, or too few whole ones: their verdicts say why, and"
+            " what they could have spent is kept for the next. Empty until a window is full.",
+            Unit.COUNT,
+            [
+                Query(
+                    f"sum by ({BY_SERIES}, decision) (increase(wayside_windows_total{{{OF_VERDICTS}}}[$__range]))",
+                    f"{SERIES} {{{{decision}}}}",
                 )
             ],
             latest=True,

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,11 +14,18 @@ import pytest
 
 from wayside.detectors.artifacts.artifact import Artifact
 from wayside.detectors.artifacts.folder import save
+from wayside.detectors.drift.judging.judge import WindowJudge
+from wayside.detectors.drift.service.intake import Intake, SideIntake
 from wayside.detectors.drift.service.outbox import Outbox
-from wayside.detectors.drift.service.service import DriftDetector, DriftService
-from wayside.detectors.drift.service.store import DriftStore
+from wayside.detectors.drift.service.reading import RowReader
+from wayside.detectors.drift.service.room import Room
+from wayside.detectors.drift.service.service import DriftParts, DriftService, room_of
+from wayside.detectors.drift.service.store import DriftStore, Reader
+from wayside.detectors.drift.settings import WindowLimits
 from wayside.detectors.fitting.fit import FitSettings, fit_artifact
-from wayside.detectors.scoring.judge import RowJudge, restore_window_detector
+from wayside.detectors.fitting.window_plan import WindowPlan
+from wayside.detectors.kinds.protocol import Execution
+from wayside.detectors.scoring.judge import RowJudge
 from wayside.detectors.serving.answering import PLAIN, Answering, Wanted
 from wayside.detectors.serving.batching import BatchLimits
 from wayside.detectors.serving.connection import ConnectionLimits
@@ -30,13 +37,15 @@ from wayside.detectors.serving.server import AppServer
 from wayside.detectors.tabular.event_rows import Side
 from wayside.detectors.tabular.table import Table
 from wayside.eventing.backoff import Backoff
+from wayside.eventing.clock import Clock, SystemClock, format_time, parse_time
 from wayside.eventing.event import CloudEvent
 from wayside.eventing.http.client import HttpClient
 from wayside.eventing.http.message import Response
 from wayside.eventing.http.url import Url
 from wayside.eventing.http_binding import encode_binary
 from wayside.eventing.sink import MemorySink
-from wayside.eventing.vocabulary import REQUEST
+from wayside.eventing.vocabulary import DRIFT, REQUEST
+from wayside.eventing.window_verdict import WindowVerdict, read_window_verdict
 
 FEATURES = 4
 TIME = "2026-01-02T03:04:05.000000006Z"
@@ -78,7 +87,8 @@ def online() -> Artifact:
 
 @pytest.fixture(scope="session")
 def ks() -> Artifact:
-    return fit_artifact("ks", Table.of(normal_rows(1000, 2)), FitSettings(name="drift", window=50)).artifact
+    plan = FitSettings(name="drift", windows=WindowPlan.of_rows(50))
+    return fit_artifact("ks", Table.of(normal_rows(1000, 2)), plan).artifact
 
 
 @pytest.fixture(scope="session")
@@ -163,6 +173,16 @@ async def serve_rows(
         await service.stop()
 
 
+def at(second: float) -> str:
+    """Event time, so many seconds after the tests' first event."""
+    return format_time(parse_time("2026-01-01T00:00:00Z") + round(second * 1e9))
+
+
+def later(second: float, rows: int = 1, event_id: str | None = None, **extensions: str) -> CloudEvent:
+    """An event of ordinary rows that moves its key's watermark up to two seconds before it."""
+    return request_event(normal_rows(rows, 999), event_id or f"later-{second:g}", at(second), **extensions)
+
+
 @dataclass
 class Drift:
     """A running drift service and what it posts to."""
@@ -170,29 +190,57 @@ class Drift:
     service: DriftService
     store: DriftStore
     sink: MemorySink
+    metrics: DetectorMetrics
 
     async def take(self, *events: CloudEvent) -> list[str]:
         return [(await self.service.answer(event)).outcome for event in events]
 
     def view(self) -> tuple[int, int, int, int]:
-        view = self.store.view()
+        """Rows, those in windows, windows, and events that wait in the outbox."""
+        view = self.service.view()
         rows, closed, windows = [sum(key[name] for key in view["keys"]) for name in ("rows", "in_windows", "windows")]
         return rows, closed, windows, view["outbox"]
+
+    @property
+    def keys(self) -> Mapping[str, Mapping[str, Any]]:
+        """What is told of each key, by its service's endpoint and revision."""
+        return {key["key"].split("/", 3)[3]: key for key in self.service.view()["keys"]}
+
+    @property
+    def verdicts(self) -> list[WindowVerdict]:
+        return [read_window_verdict(event) for event in self.sink.events if event.type == DRIFT]
+
+
+@dataclass(frozen=True)
+class DriftTerms:
+    """What a test wants of a drift service."""
+
+    limits: WindowLimits = field(default_factory=WindowLimits)
+    side: Side = Side.REQUEST
+    remember_s: float = 7 * 86400.0
+    clock: Clock = field(default_factory=SystemClock)
+    intake: Callable[[DriftStore, RowReader, Room, DetectorMetrics], Intake] | None = None
 
 
 @asynccontextmanager
 async def drift_in(
-    folder: Path, artifact: Artifact, sink: MemorySink | None = None, retain_windows: int = 1000
+    folder: Path, artifact: Artifact, sink: MemorySink | None = None, terms: DriftTerms | None = None
 ) -> AsyncIterator[Drift]:
-    detector, size = restore_window_detector(artifact)
-    sink, metrics = sink or MemorySink(), DetectorMetrics()
-    store = DriftStore(folder, "drift", detector.features)
+    terms, sink, metrics = terms or DriftTerms(), sink or MemorySink(), DetectorMetrics()
+    judge = WindowJudge.of(artifact, artifact.identity(), Execution())
+    store = DriftStore(folder, Reader(artifact.digest, artifact.features, terms.side), terms.remember_s)
+    room = room_of(terms.limits)
+    reader = RowReader(judge.schema, terms.side, judge.settings.compared, judge.settings.missing)
     outbox = Outbox(store, sink, metrics, Backoff(first_s=0.001, limit_s=0.01))
-    drift = DriftDetector(detector, artifact.identity(), size, retain_windows)
-    service = DriftService(drift, store, outbox, metrics, Side.REQUEST.types)
+    if terms.intake is None:
+        intake: Intake = SideIntake(store, reader, room, terms.clock)
+    else:
+        intake = terms.intake(store, reader, room, metrics)
+    parts = DriftParts(judge, store, outbox, intake, room, terms.limits)
+    service = DriftService(parts, metrics, terms.side.types, retry_s=0.01)
     await service.start()
     try:
-        yield Drift(service, store, sink)
+        yield Drift(service, store, sink, metrics)
     finally:
         await service.stop()
         await service.stop()

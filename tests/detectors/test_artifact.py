@@ -155,15 +155,14 @@ NO_ARRAY = {"dtype": "<f8", "shape": [-3], "sha256": ""}
         ({"alpha": 1.5}, "damaged"),
         ({"alpha": "much"}, "damaged"),
         ({"digest": "0" * 64}, "digest"),
-        ({"version": 1}, "fit it again"),
-        ({"version": 3}, "version 3, this is 2: use a newer Wayside"),
-        ({"version": "2"}, "fit it again"),
+        ({"version": 2}, "fit it again"),
+        ({"version": 4}, "version 4, this is 3: use a newer Wayside"),
+        ({"version": "3"}, "fit it again"),
         ({"format": "other"}, "not that of a detector artifact"),
         ({"kind": "mystery"}, "no detector kind 'mystery': known are"),
         ({"kind": "mahalanobis"}, "digest"),
         ({"kind": ["knn"]}, "no detector kind"),
-        ({"window": 7}, "digest"),
-        ({"window": "wide"}, "damaged"),
+        ({"windows": {"cut": 7}}, "damaged"),
         ({"name": "../x"}, "not allowed"),
         ({"arrays": {}}, "has more than"),
         ({"arrays": 5}, "damaged"),
@@ -188,7 +187,7 @@ def test_a_changed_manifest_is_refused(folder: Path, changes: dict[str, object],
         load_folder(folder)
 
 
-@pytest.mark.parametrize("field", ["alpha", "arrays", "digest", "files", "input", "kind", "name", "version", "window"])
+@pytest.mark.parametrize("field", ["alpha", "arrays", "digest", "files", "input", "kind", "name", "version", "windows"])
 def test_a_manifest_without_a_field_is_refused(folder: Path, field: str) -> None:
     manifest = manifest_of(folder)
     del manifest[field]

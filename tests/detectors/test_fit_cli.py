@@ -44,7 +44,7 @@ def test_row_detectors_print_what_they_promise(
     printed = capsys.readouterr().out
     assert "1.000% of rows; these calibration rows promise 0.544% to 1.565% (90 % interval)" in printed
     artifact = load_folder(tmp_path / "out")
-    assert (artifact.kind, artifact.name, artifact.features, artifact.window) == (kind, "outlier", 4, None)
+    assert (artifact.kind, artifact.name, artifact.features, artifact.windows) == (kind, "outlier", 4, None)
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
         "arrays.npz", "detector.json", "report.html", "report.json",
     ]  # fmt: skip

@@ -12,23 +12,20 @@ import pytest
 
 from wayside.detectors.artifacts.artifact import Artifact
 from wayside.detectors.drift.service.intake import PairIntake
-from wayside.detectors.drift.service.outbox import Outbox
-from wayside.detectors.drift.service.service import DriftDetector, DriftService
-from wayside.detectors.drift.service.store import DriftStore
-from wayside.detectors.scoring.judge import restore_window_detector
+from wayside.detectors.drift.service.service import DriftService
+from wayside.detectors.drift.service.store import DriftStore, Reader
 from wayside.detectors.serving.judging_sink import JudgingSink
 from wayside.detectors.serving.metrics import DetectorMetrics
 from wayside.detectors.tabular.event_rows import Side
-from wayside.eventing.backoff import Backoff
-from wayside.eventing.clock import Clock, FakeClock, parse_time
+from wayside.eventing.clock import Clock, FakeClock, SystemClock, parse_time
 from wayside.eventing.errors import ConfigurationError, MalformedEvent
 from wayside.eventing.event import CloudEvent
 from wayside.eventing.pairs.join import JoinSettings
 from wayside.eventing.sink import MemorySink
-from wayside.eventing.verdict import read_window_verdict
 from wayside.eventing.vocabulary import REQUEST, RESPONSE, SELDON_REQUEST, SELDON_RESPONSE
+from wayside.eventing.window_verdict import read_window_verdict
 
-from .conftest import Served, drift_in, normal_rows, request_event, serve_answering, wait_until
+from .conftest import DriftTerms, Served, drift_in, later, normal_rows, request_event, serve_answering, wait_until
 
 WINDOW = 50
 
@@ -62,7 +59,6 @@ class Pairs:
     """A drift service of pairs, what serves it, and what it posts to."""
 
     service: DriftService
-    store: DriftStore
     metrics: DetectorMetrics
     sink: MemorySink
     served: Served
@@ -72,10 +68,10 @@ class Pairs:
         return self.metrics.registry.get_sample_value("wayside_detector_unpaired_total", labels) or 0.0
 
     def parts(self) -> Any:
-        return self.store.view()["pairs"]["parts"]
+        return self.service.view()["pairs"]["parts"]
 
     def windows(self) -> list[tuple[int, int]]:
-        return [(key["in_windows"], key["open"]) for key in self.store.view()["keys"]]
+        return [(key["in_windows"], key["open"]) for key in self.service.view()["keys"]]
 
 
 @asynccontextmanager
@@ -86,19 +82,21 @@ async def pairs_in(
     timeout_s: float = 60.0,
     clock: Clock | None = None,
 ) -> AsyncIterator[Pairs]:
-    detector, size = restore_window_detector(artifact)
-    sink, metrics = sink or MemorySink(), DetectorMetrics()
-    store = DriftStore(folder, "drift", detector.features, Side.PAIR)
-    outbox = Outbox(store, sink, metrics, Backoff(first_s=0.001, limit_s=0.01))
-    intake = PairIntake(store, detector.features, JoinSettings(timeout_s=timeout_s), metrics, clock)
-    drift = DriftDetector(detector, artifact.identity(), size)
-    service = DriftService(drift, store, outbox, metrics, Side.PAIR.types, intake)
-    await service.start()
-    try:
-        async with serve_answering(service) as served:
-            yield Pairs(service, store, metrics, sink, served)
-    finally:
-        await service.stop()
+    settings = JoinSettings(timeout_s=timeout_s)
+    terms = DriftTerms(
+        side=Side.PAIR,
+        intake=lambda store, reader, room, metrics: PairIntake(
+            store, reader, room, settings, metrics, clock or SystemClock()
+        ),
+    )
+    async with drift_in(folder, artifact, sink, terms) as drift, serve_answering(drift.service) as served:
+        yield Pairs(drift.service, drift.metrics, drift.sink, served)
+
+
+def settling(second: int, rows: int = 1) -> list[CloudEvent]:
+    """A pair of ordinary rows, by which all pairs two seconds before it are settled."""
+    values = normal_rows(rows, 999)
+    return [asked(values[:, :3], f"end {second}", second), answered(values[:, 3:], f"end {second}", second)]
 
 
 async def post(pairs: Pairs, events: Sequence[CloudEvent]) -> list[int]:
@@ -110,23 +108,21 @@ async def test_shuffled_parts_over_a_restart_give_the_windows_of_an_undisturbed_
 ) -> None:
     events = traffic(20)
     async with pairs_in(tmp_path / "plain", ks) as plain:
-        assert set(await post(plain, events)) == {202}
-        await wait_until(lambda: plain.windows() == [(200, 0)] and len(plain.sink.events) == 4)
-    # shuffled, but each pair is complete where it was complete in the plain run: windows are in order of arrival
-    shuffled = [event for pair in zip(events[::2], events[1::2], strict=True) for event in pair]
-    ahead = [event for event in shuffled if event.type == RESPONSE]
+        assert set(await post(plain, [*events, *settling(40)])) == {202}
+        await wait_until(lambda: plain.windows() == [(200, 1)] and len(plain.sink.events) == 4)
+    ahead = [event for event in events if event.type == RESPONSE]
     random.Random(3).shuffle(ahead)
-    arrivals = [*ahead, *(event for event in shuffled if event.type == REQUEST)]
+    arrivals = [*ahead, *(event for event in events if event.type == REQUEST)]
     sink = MemorySink()
     async with pairs_in(tmp_path / "shuffled", ks, sink) as first:
         assert set(await post(first, arrivals[:27])) == {202}
         assert first.parts()["response"] == {"joined": 7, "waiting": 13}
     async with pairs_in(tmp_path / "shuffled", ks, sink) as second:
-        assert set(await post(second, arrivals[20:])) == {202}, "some come again"
-        await wait_until(lambda: second.windows() == [(200, 0)] and len(sink.events) == 4)
+        assert set(await post(second, [*arrivals[20:], *settling(40)])) == {202}, "some come again"
+        await wait_until(lambda: second.windows() == [(200, 1)] and len(sink.events) == 4)
         assert second.parts() == {
-            "request": {"duplicate": 7, "joined": 20},
-            "response": {"joined": 20},
+            "request": {"duplicate": 7, "joined": 21},
+            "response": {"joined": 21},
         }
     assert sink.events == plain.sink.events
 
@@ -139,6 +135,7 @@ async def test_seldons_parts_are_joined_by_its_puid(ks: Artifact, tmp_path: Path
     async with pairs_in(tmp_path, ks) as pairs:
         nameless = await post(pairs, [request])
         statuses = await post(pairs, [event.with_extensions(requestid="puid") for event in (request, response)])
+        await post(pairs, settling(9))
         await wait_until(lambda: len(pairs.sink.events) == 1)
         (member,) = read_window_verdict(pairs.sink.events[0]).members
     assert (nameless, statuses) == ([400], [202, 202])
@@ -148,10 +145,10 @@ async def test_seldons_parts_are_joined_by_its_puid(ks: Artifact, tmp_path: Path
 async def test_a_pair_has_the_requests_identity_time_and_rows(ks: Artifact, tmp_path: Path) -> None:
     rows = normal_rows(WINDOW, 9)
     async with pairs_in(tmp_path, ks) as pairs:
-        await post(pairs, [answered(rows[:, 3:], "a", 7), asked(rows[:, :3], "a", 7)])
+        await post(pairs, [answered(rows[:, 3:], "a", 7), asked(rows[:, :3], "a", 7), *settling(20)])
         await wait_until(lambda: len(pairs.sink.events) == 1)
     async with drift_in(tmp_path / "whole", ks) as whole:
-        await whole.take(asked(rows, "a", 7))
+        await whole.take(asked(rows, "a", 7), later(20))
         await wait_until(lambda: len(whole.sink.events) == 1)
     assert pairs.sink.events == whole.sink.events
     assert read_window_verdict(pairs.sink.events[0]).members[0].time == at(7)
@@ -205,22 +202,23 @@ async def test_lonely_late_duplicate_and_other_parts_are_counted_and_told(
 
 
 async def test_one_bad_clock_makes_nobody_else_late(ks: Artifact, tmp_path: Path) -> None:
+    """A little ahead counts as of now in the join; far ahead is refused."""
     rows = normal_rows(1, 1)
     now = FakeClock(parse_time(at(100)))
     async with pairs_in(tmp_path, ks, timeout_s=10, clock=now) as pairs:
-        for ahead in (102, 160, 399, 3600):
-            await post(pairs, [asked(rows[:, :3], f"ahead {ahead}", ahead)])
+        ahead = [asked(rows[:, :3], f"ahead {second}", second) for second in (102, 160, 399, 401, 3600)]
+        assert await post(pairs, ahead) == [202, 202, 202, 400, 400]
         await post(pairs, [asked(rows[:, :3], "honest", 99), answered(rows[:, 3:], "honest", 99)])
-        assert pairs.parts() == {"request": {"joined": 1, "waiting": 4}, "response": {"joined": 1}}
+        assert pairs.parts() == {"request": {"joined": 1, "waiting": 3}, "response": {"joined": 1}}
 
 
 async def test_pulled_events_are_joined_alike(ks: Artifact, tmp_path: Path) -> None:
     async with pairs_in(tmp_path, ks) as pairs:
         sink = JudgingSink(pairs.service.answer, pairs.metrics, types=Side.PAIR.types)
-        for event in [*traffic(5), CloudEvent("1", "s", "com.example.other")]:
+        for event in [*traffic(5), CloudEvent("1", "s", "com.example.other"), *settling(20)]:
             await sink.send(event)
-        await wait_until(lambda: pairs.windows() == [(50, 0)])
-        assert [pairs.served.count(outcome) for outcome in ("scored", "waiting", "ignored")] == [5, 5, 1]
+        await wait_until(lambda: pairs.windows() == [(50, 1)])
+        assert [pairs.served.count(outcome) for outcome in ("scored", "waiting", "ignored")] == [6, 6, 1]
 
 
 async def test_a_model_that_failed_makes_no_pair(ks: Artifact, tmp_path: Path) -> None:
@@ -238,7 +236,7 @@ async def test_a_folder_of_requests_takes_no_pairs(ks: Artifact, tmp_path: Path)
     async with drift_in(tmp_path, ks) as drift:
         await drift.take(request_event(normal_rows(3, 1)))
     with pytest.raises(ConfigurationError, match=r"4 features of each request, the detector needs 4 of each pair"):
-        await DriftStore(tmp_path, "drift", 4, Side.PAIR).start()
+        await DriftStore(tmp_path, Reader(ks.digest, 4, Side.PAIR)).start()
 
 
 async def test_a_part_without_rows_or_time_is_refused(ks: Artifact, tmp_path: Path) -> None:

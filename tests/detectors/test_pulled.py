@@ -20,7 +20,7 @@ from wayside.eventing.kafka.binding import decode
 from wayside.eventing.kafka.cluster import ensure_topics
 from wayside.eventing.kafka.sink import KafkaEventSink
 
-from .conftest import drift_in, normal_rows, request_event, wait_until
+from .conftest import at, drift_in, later, normal_rows, request_event, wait_until
 from .test_cli import Process, running
 
 COUNT, ROWS = 600, 17
@@ -101,12 +101,13 @@ async def test_killed_anywhere_pulled_drift_gives_the_same_windows_each_once(
 ) -> None:
     flags = ("--artifact", str(ks_folder), "--data", str(tmp_path / "killed"))
     events_at, verdicts_at = topics.addresses
-    events = [request_event(normal_rows(ROWS, n), str(n)) for n in range(COUNT)]
+    events = [*(request_event(normal_rows(ROWS, n), str(n), at(n / 100)) for n in range(COUNT)), later(60)]
     topic = KafkaEventSink(events_at, {}, 10.0)
     await topic.start()
     async with running(*flags, *topics.flags) as process:
         for first in range(0, COUNT, COUNT // 3):
-            sending = asyncio.create_task(send_all(topic, events[first : first + COUNT // 3]))
+            last = first + COUNT // 3
+            sending = asyncio.create_task(send_all(topic, events[first : None if last == COUNT else last]))
             if first:
                 await kill_in_the_middle(process)
             await sending
@@ -115,9 +116,11 @@ async def test_killed_anywhere_pulled_drift_gives_the_same_windows_each_once(
                 await asyncio.sleep(0.02)
     await topic.stop()
     async with drift_in(tmp_path / "calm", ks) as calm:
-        assert await calm.take(*events) == ["scored"] * COUNT
-        await wait_until(lambda: len(calm.sink.events) == WINDOWS)
-    assert verdicts_in(verdicts_at, WINDOWS) == {verdict.id: {repr(verdict)} for verdict in calm.sink.events}
+        assert await calm.take(*events) == ["scored"] * (COUNT + 1)
+        await wait_until(lambda: calm.view()[2:] == (WINDOWS, 0))
+    assert verdicts_in(verdicts_at, len(calm.sink.events)) == {
+        verdict.id: {repr(verdict)} for verdict in calm.sink.events
+    }
 
 
 async def scored(processes: list[Process]) -> list[float]:

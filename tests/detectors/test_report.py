@@ -16,6 +16,7 @@ from wayside.detectors.fitting.report.document import CALIBRATION, ORDINARY, OUT
 from wayside.detectors.fitting.report.files import JSON_FILE, PAGE_FILE, write_report
 from wayside.detectors.fitting.report.histogram import Histogram
 from wayside.detectors.fitting.report.page import report_page
+from wayside.detectors.fitting.window_plan import WindowPlan
 from wayside.detectors.tabular.table import Table
 
 from .conftest import normal_rows
@@ -125,14 +126,14 @@ def test_without_labels_the_report_says_what_that_means() -> None:
 def test_a_window_detector_has_a_report(ks_report: tuple[FitReport, Table]) -> None:
     report, rows = ks_report
     words = " ".join(parsed(report_page(report, report_document(report, rows))).text)
-    assert "A window of 50 rows" in words
+    assert "10.0 windows of 50 rows" in words
     assert "calibrated on" not in words
 
 
 @pytest.fixture
 def ks_report() -> tuple[FitReport, Table]:
     rows = Table.of(normal_rows(500, 53))
-    return fit_artifact("ks", rows, FitSettings(window=50)), rows
+    return fit_artifact("ks", rows, FitSettings(windows=WindowPlan.of_rows(50))), rows
 
 
 def test_a_trainings_losses_are_drawn(report: FitReport, table: Table) -> None:

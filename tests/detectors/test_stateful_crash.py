@@ -5,7 +5,6 @@ import os
 import random
 import signal
 import sqlite3
-import sys
 from collections import defaultdict
 from contextlib import closing
 from pathlib import Path
@@ -18,57 +17,15 @@ from wayside.detectors.serving.stateful import open_stateful
 from wayside.eventing import json_format
 from wayside.eventing.event import CloudEvent
 from wayside.eventing.http.client import HttpClient, Unreachable
-from wayside.eventing.http.url import Url
 from wayside.eventing.http_binding import decode, encode_binary
 
 from .conftest import normal_rows, request_event
+from .killable import Killable
 
 KILLS = int(os.environ.get("WAYSIDE_TEST_STATEFUL_KILLS", "12"))
 SEED = int(os.environ.get("WAYSIDE_TEST_SEED", "0")) or random.SystemRandom().randrange(1, 2**32)
 EVENTS, SENDERS = 600, 6
 SERVER = Path(__file__).with_name("stateful_crash_server.py")
-
-
-class Killable:
-    """The service as a process; `start` as often as it is killed."""
-
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
-        self._process = process
-        self._pid = 0
-        self.url: Url | None = None
-
-    @classmethod
-    async def launch(cls, artifact: Path, data: Path) -> "Killable":
-        return cls(
-            await asyncio.create_subprocess_exec(
-                *(sys.executable, str(SERVER), str(artifact), str(data)),
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
-            )
-        )
-
-    async def start(self) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.write(b"\n")
-        word, port, pid = (await self._line()).split()
-        assert word == "ready"
-        self._pid, self.url = int(pid), Url.parse(f"http://127.0.0.1:{port}/")
-
-    async def end(self, number: signal.Signals = signal.SIGKILL) -> None:
-        self.url = None
-        os.kill(self._pid, number)
-        assert await self._line() == "ended"
-
-    async def close(self) -> None:
-        """Whatever became of it: no process is left."""
-        if self.url is not None:
-            await self.end()
-        await self._process.communicate(b"")  # which ends what it reads
-
-    async def _line(self) -> str:
-        assert self._process.stdout is not None
-        async with asyncio.timeout(30):
-            return (await self._process.stdout.readline()).decode().strip()
 
 
 async def send_all(events: list[CloudEvent], service: Killable, answered: dict[str, list[bytes]]) -> None:
@@ -135,7 +92,7 @@ async def test_killed_often_it_says_what_it_would_have_said(online: Artifact, tm
         request_event(rows[at * 3 : at * 3 + 1 + at % 3], f"e{at}", endpoint=f"p{at % 4}") for at in range(EVENTS)
     ]
     answered: dict[str, list[bytes]] = defaultdict(list)
-    service = await Killable.launch(tmp_path / "artifact", tmp_path / "data")
+    service = await Killable.launch(SERVER, str(tmp_path / "artifact"), str(tmp_path / "data"))
     await service.start()
     sending = asyncio.create_task(send_all(events, service, answered))
     try:

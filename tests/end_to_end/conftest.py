@@ -65,7 +65,7 @@ async def open_loop(stack: AsyncExitStack, folder: Path, load: Load, kafka: str 
     await supervisor.start()
     assert prepared.composition.ledger is not None
     ledger, http = Ledger(prepared.composition.ledger), HttpClient()
-    readings = Readings(prepared.composition, DRIFT, settings.window_rows, prepared.elsewhere)
+    readings = Readings(prepared.composition, DRIFT, prepared.elsewhere)
     await ledger.start()
     for close in (ledger.stop, http.close, readings.close):
         stack.push_async_callback(close)

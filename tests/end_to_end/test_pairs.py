@@ -19,6 +19,7 @@ import pytest
 
 from wayside.detectors.artifacts.folder import save
 from wayside.detectors.fitting.fit import FitSettings, fit_artifact
+from wayside.detectors.fitting.window_plan import WindowPlan
 from wayside.detectors.tabular.table import Table
 from wayside.eventing.http.client import HttpClient
 from wayside.eventing.http.message import JSON, Request, Response
@@ -116,7 +117,10 @@ async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
     inputs = draws.normal(size=(2400, 3))
     predictions = inputs.sum(axis=1, keepdims=True)
     both = np.hstack([inputs, predictions])  # inputs followed by predictions: how a detector of pairs is fitted
-    save(fit_artifact("ks", Table.of(both), FitSettings(name="drift", window=WINDOW)).artifact, tmp_path / "pair")
+    save(
+        fit_artifact("ks", Table.of(both), FitSettings(name="drift", windows=WindowPlan.of_rows(WINDOW))).artifact,
+        tmp_path / "pair",
+    )
     save(fit_artifact("knn", Table.of(predictions), FitSettings(name="answers")).artifact, tmp_path / "answers")
     (tmp_path / "broker.yaml").write_text(manifest())
     ports = free_ports()

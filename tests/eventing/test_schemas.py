@@ -2,7 +2,7 @@
 
 import copy
 import json
-from dataclasses import asdict
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,36 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator, ValidationError
 
+from wayside.eventing.alert import AlertEvent, AlertState
 from wayside.eventing.event import CloudEvent
 from wayside.eventing.schemas import NAMES, schema
-from wayside.eventing.verdict import DetectorIdentity, RowRange, RowVerdict, WindowVerdict
-from wayside.eventing.vocabulary import ADVERSARIAL, OUTLIER, REQUEST, ServiceKey
-from wayside.sinks.alerts import Alert, WindowRow, alerts_of
+from wayside.eventing.verdict import DetectorIdentity, RowVerdict
+from wayside.eventing.vocabulary import ADVERSARIAL, OUTLIER, REQUEST
+from wayside.eventing.window_verdict import WindowVerdict
+
+from .verdict_strategies import ALERT, DETECTORS, NUMBERS, SHARES, UNJUDGED, WINDOW, alert_events, window_verdicts
 
 _VALIDATORS = {name: Draft202012Validator(schema(name)) for name in NAMES}
-_NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
-_SHARES = st.floats(0, 1)
-_POSITIONS = st.integers(0, (1 << 63) - 1)
-_ENDS = st.integers(1, (1 << 63) - 1)
-_NAMES = st.text(min_size=1, max_size=3)
-_TIMES = st.sampled_from(["2024-01-02T03:04:05Z", "2024-01-02T03:04:05.123456789+05:30", "2024-01-02t03:04:05z"])
-_KEYS = st.builds(ServiceKey, st.text(max_size=3), st.text(max_size=3), st.text(max_size=3), st.text(max_size=3))
-_DETECTORS = st.builds(DetectorIdentity, _NAMES, st.just("knn"), st.just("ab" * 32), _SHARES)
-_MEMBERS = st.builds(RowRange, _NAMES, _NAMES, _POSITIONS, _ENDS, _TIMES)
-_WINDOWS = st.builds(
-    WindowVerdict,
-    key=_KEYS,
-    first=_POSITIONS,
-    end=_ENDS,
-    time=_TIMES,
-    is_drift=st.booleans(),
-    p_value=_SHARES,
-    threshold=_SHARES,
-    distance=_NUMBERS,
-    feature_distance=st.lists(_NUMBERS, min_size=1, max_size=3),
-    feature_p_value=st.lists(_SHARES, min_size=1, max_size=3),
-    members=st.lists(_MEMBERS, min_size=1, max_size=3),
-)
 _SUBJECT = CloudEvent(id="1", source="/logger", type=REQUEST, time="2024-01-02T03:04:05.5Z")
 _DETECTOR = DetectorIdentity("knn", "knn", "ab" * 32, 0.01)
 
@@ -56,7 +36,7 @@ def test_there_is_no_other() -> None:
 
 
 @pytest.mark.parametrize(("name", "type_"), [("outlier", OUTLIER), ("adversarial", ADVERSARIAL)])
-@given(st.lists(st.tuples(st.none() | _NUMBERS, _SHARES, st.booleans()), max_size=4), _NUMBERS, _DETECTORS)
+@given(st.lists(st.tuples(st.none() | NUMBERS, SHARES, st.booleans()), max_size=4), NUMBERS, DETECTORS)
 def test_row_verdicts_are_valid(
     name: str,
     type_: str,
@@ -84,25 +64,23 @@ def test_what_need_not_be_there_is_still_of_its_type(part: str, name: str, value
         _VALIDATORS["outlier"].validate(document)
 
 
-@given(_WINDOWS, _DETECTORS)
+@given(window_verdicts(), DETECTORS)
 def test_window_verdicts_are_valid(verdict: WindowVerdict, detector: DetectorIdentity) -> None:
     _VALIDATORS["drift"].validate(json.loads(verdict.event(detector).data))
 
 
-@given(st.lists(st.tuples(st.booleans(), _SHARES, _TIMES), max_size=6))
-def test_alerts_are_valid(windows: list[tuple[bool, float, str]]) -> None:
-    rows = [WindowRow("ns", "s", "", "", "ks", 0, 9, time, p, 0.05, 0.5, drift) for drift, p, time in windows]
-    for alert in alerts_of(rows):
-        _VALIDATORS["alert"].validate(asdict(alert))
+@given(alert_events(), DETECTORS)
+def test_alerts_are_valid(alert: AlertEvent, detector: DetectorIdentity) -> None:
+    _VALIDATORS["alert"].validate(json.loads(alert.event(detector).data))
 
 
 _ROW_DATA = json.loads(RowVerdict(OUTLIER, [1.5, None], [0.2, 0.0], [False, True], 3.5).event(_SUBJECT, _DETECTOR).data)
-_MEMBER = RowRange("/logger", "1", 3, 50, "2024-01-02T03:04:05Z")
-_WINDOW = WindowVerdict(
-    ServiceKey("ns", "s", "", ""), 0, 9, "2024-01-02T03:04:05Z", True, 0.01, 0.05, 0.5, [0.5], [0.01], [_MEMBER]
+_WINDOW_DATA = json.loads(WINDOW.event(_DETECTOR).data)
+_UNJUDGED_DATA = json.loads(UNJUDGED.event(_DETECTOR).data)
+_ALERT = json.loads(ALERT.event(_DETECTOR).data)
+_RESOLVED = json.loads(
+    replace(ALERT, state=AlertState.RESOLVED, resolved="2024-01-02T03:04:05Z", quiet=2).event(_DETECTOR).data
 )
-_WINDOW_DATA = json.loads(_WINDOW.event(_DETECTOR).data)
-_ALERT = asdict(Alert("ns", "s", "", "", "ks", "2024-01-02T03:04:05Z", None, 0.01, 1))
 
 
 @pytest.mark.parametrize(
@@ -126,7 +104,7 @@ _ALERT = asdict(Alert("ns", "s", "", "", "ks", "2024-01-02T03:04:05Z", None, 0.0
         ("drift", _WINDOW_DATA, ("data", "is_drift"), [1]),
         ("drift", _WINDOW_DATA, ("data", "p_val"), -0.1),
         ("drift", _WINDOW_DATA, ("data", "threshold"), 2),
-        ("drift", _WINDOW_DATA, ("data", "feature_p_val"), []),
+        ("drift", _WINDOW_DATA, ("data", "feature_p_val"), None),
         ("drift", _WINDOW_DATA, ("data", "window"), {"first": 0, "end": 0}),
         ("drift", _WINDOW_DATA, ("data", "members"), [["", "i", 0, 1, "2024-01-02T03:04:05Z"]]),
         ("drift", _WINDOW_DATA, ("data", "members"), [["s", "i", 0, 0, "2024-01-02T03:04:05Z"]]),
@@ -139,23 +117,46 @@ _ALERT = asdict(Alert("ns", "s", "", "", "ks", "2024-01-02T03:04:05Z", None, 0.0
         ("drift", _WINDOW_DATA, ("data", "members"), [["s", "i", 0, 1, "noon"]]),
         ("drift", _WINDOW_DATA, ("data", "members"), [["s", "i", 0, 1.5, "2024-01-02T03:04:05Z"]]),
         ("drift", _WINDOW_DATA, ("data", "members"), [["s", "i", 0, 1, "2024-01-02T03:04:05Z", 5]]),
-        ("alert", _ALERT, ("opened",), None),
-        ("alert", _ALERT, ("opened",), "2024-01-02"),
-        ("alert", _ALERT, ("windows",), 0),
-        ("alert", _ALERT, ("p_value",), 2),
-        ("alert", _ALERT, ("severity",), "high"),
+        ("drift", _WINDOW_DATA, ("data", "is_drift"), None),
+        ("drift", _WINDOW_DATA, ("data", "p_val"), None),
+        ("drift", _UNJUDGED_DATA, ("data", "is_drift"), 0),
+        ("drift", _WINDOW_DATA, ("data", "budget", "spent"), 2),
+        ("drift", _WINDOW_DATA, ("data", "budget", "total"), -1),
+        ("drift", _WINDOW_DATA, ("data", "window", "rows"), None),
+        ("drift", _WINDOW_DATA, ("data", "features", 0, "p_val"), 1.5),
+        ("drift", _WINDOW_DATA, ("data", "features", 0, "reference"), [1.0]),
+        ("drift", _WINDOW_DATA, ("data", "features", 1, "window"), {"red": 2}),
+        ("drift", _WINDOW_DATA, ("data", "missing", "dropped"), -1),
+        ("drift", _WINDOW_DATA, ("data", "tests", 0, "name"), None),
+        ("drift", _WINDOW_DATA, ("data", "comparison", "stable"), None),
+        ("drift", _WINDOW_DATA, ("data", "comparison", "groups", 0, "is_drift"), None),
+        ("alert", _ALERT, ("data", "alert"), "x"),
+        ("alert", _ALERT, ("data", "state"), "closed"),
+        ("alert", _ALERT, ("data", "state"), "resolved"),
+        ("alert", _RESOLVED, ("data", "resolved"), None),
+        ("alert", _RESOLVED, ("data", "quiet"), 0),
+        ("alert", _ALERT, ("data", "severity"), "high"),
+        ("alert", _ALERT, ("data", "opened"), None),
+        ("alert", _ALERT, ("data", "opened"), "2024-01-02"),
+        ("alert", _ALERT, ("data", "windows"), 0),
+        ("alert", _ALERT, ("data", "digest"), "sha256"),
+        ("alert", _ALERT, ("data", "evidence", "p_val"), 2),
+        ("alert", _ALERT, ("data", "evidence", "window"), {"first": 0}),
+        ("alert", _ALERT, ("data", "evidence", "budget"), None),
+        ("alert", _ALERT, ("data", "records"), [["s", "i", 0]] * 21),
+        ("alert", _ALERT, ("data", "records"), [["s", "i"]]),
+        ("alert", _ALERT, ("meta",), None),
     ],
 )
-def test_bad_ones_are_not(name: str, document: dict[str, Any], place: tuple[str, ...], value: Any) -> None:
+def test_bad_ones_are_not(name: str, document: dict[str, Any], place: tuple[str | int, ...], value: Any) -> None:
     _VALIDATORS[name].validate(document)
     changed = copy.deepcopy(document)
-    inner = changed
+    inner: Any = changed
     for step in place[:-1]:
         inner = inner[step]
     inner[place[-1]] = value
     with pytest.raises(ValidationError):
         _VALIDATORS[name].validate(changed)
     inner.pop(place[-1])
-    if place[-1] != "severity":
-        with pytest.raises(ValidationError):
-            _VALIDATORS[name].validate(changed)
+    with pytest.raises(ValidationError):
+        _VALIDATORS[name].validate(changed)

@@ -13,15 +13,7 @@ from hypothesis import strategies as st
 from wayside.eventing.errors import MalformedEvent
 from wayside.eventing.event import CloudEvent
 from wayside.eventing.pairs.subject import Role, Subject, role_of, subject_of
-from wayside.eventing.verdict import (
-    DetectorIdentity,
-    RowRange,
-    RowVerdict,
-    WindowVerdict,
-    finite_or_none,
-    read_row_verdict,
-    read_window_verdict,
-)
+from wayside.eventing.verdict import DetectorIdentity, RowVerdict, finite_or_none, read_row_verdict
 from wayside.eventing.vocabulary import (
     ADVERSARIAL,
     DRIFT,
@@ -32,6 +24,7 @@ from wayside.eventing.vocabulary import (
     ServiceKey,
     request_time,
 )
+from wayside.eventing.window_verdict import RowRange, WindowVerdict, read_window_verdict
 
 _KEY = ServiceKey("ns", "digits", "predictor", "")
 _DETECTOR = DetectorIdentity("knn", "knn", "ab" * 32, 0.01)

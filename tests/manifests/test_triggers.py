@@ -6,10 +6,11 @@ from wayside.eventing.event import CloudEvent
 from wayside.eventing.http.url import Url
 from wayside.eventing.triggers.destinations import Resolver
 from wayside.eventing.triggers.manifests import Manifests, Trigger, load_manifests
-from wayside.eventing.vocabulary import DRIFT, OUTLIER, REQUEST
+from wayside.eventing.vocabulary import ALERTS, DRIFT, OUTLIER, REQUEST
 
 FILES = [OVERLAYS / "knative" / name for name in ("broker.yaml", "triggers.yaml")]
 SUBSCRIBERS = ["outlier", "drift", "elasticsearch-sink", "prometheus-sink"]
+_TYPES = frozenset((REQUEST, OUTLIER, DRIFT, *ALERTS, "other"))
 
 
 def loaded() -> Manifests:
@@ -28,24 +29,22 @@ def test_each_subscriber_gets_what_it_is_for() -> None:
     assert wanted == {
         "outlier": {REQUEST},
         "drift": {REQUEST},
-        "elasticsearch-sink": {REQUEST, OUTLIER, DRIFT, "other"},
+        "elasticsearch-sink": _TYPES,
         "prometheus-sink-outlier": {OUTLIER},
         "prometheus-sink-drift": {DRIFT},
+        "prometheus-sink-alert": ALERTS,
     }
 
 
 def _types(trigger: Trigger) -> frozenset[str]:
     """Which of these types of event it lets pass."""
-    return frozenset(
-        kind for kind in (REQUEST, OUTLIER, DRIFT, "other") if trigger.filter.passes(CloudEvent("1", "s", kind))
-    )
+    return frozenset(kind for kind in _TYPES if trigger.filter.passes(CloudEvent("1", "s", kind)))
 
 
 def test_one_machine_and_a_cluster_filter_alike() -> None:
     folder = ROOT / "local" / "wayside" / "local" / "manifests"
     embedded = load_manifests([folder], Resolver({name: Url.parse(f"http://{name}/") for name in _EMBEDDED}))
-    everything = frozenset((REQUEST, OUTLIER, DRIFT, "other"))
-    assert _filters(embedded) - {("records", everything)} == _filters(loaded())
+    assert _filters(embedded) - {("records", _TYPES)} == _filters(loaded())
 
 
 _EMBEDDED = ["outlier", "drift", "elasticsearch", "prometheus", "records"]

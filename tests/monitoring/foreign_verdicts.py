@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from uuid import uuid4
 
 from wayside.eventing.event import CloudEvent
-from wayside.eventing.verdict import DetectorIdentity, RowRange, RowVerdict, WindowVerdict
+from wayside.eventing.verdict import DetectorIdentity, RowVerdict
 from wayside.eventing.vocabulary import OUTLIER, REQUEST, ServiceKey
+from wayside.eventing.window_verdict import RowRange, WindowVerdict
 
 OUTLIERS = DetectorIdentity("outlier", "knn", "ab" * 32, 0.01)
 DRIFTS = DetectorIdentity("drift", "ks", "cd" * 32, 0.01)

@@ -19,6 +19,7 @@ from confluent_kafka.admin import AdminClient
 
 from wayside.detectors.artifacts.folder import save
 from wayside.detectors.fitting.fit import FitSettings, fit_artifact
+from wayside.detectors.fitting.window_plan import WindowPlan
 from wayside.detectors.tabular.table import Table
 from wayside.eventing.event import CloudEvent
 from wayside.eventing.http.client import HttpClient
@@ -186,7 +187,7 @@ def _free_ports(count: int) -> Sequence[int]:
 
 def _fitted(folder: Path, kind: str, name: str) -> Path:
     rows = np.random.default_rng(1).normal(size=(2000, _FEATURES))
-    settings = FitSettings(name=name, window=WINDOW_ROWS)
+    settings = FitSettings(name=name, windows=WindowPlan.of_rows(WINDOW_ROWS))
     save(fit_artifact(kind, Table.of(rows), settings).artifact, folder / "artifacts" / name)
     return folder / "artifacts" / name
 

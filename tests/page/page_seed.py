@@ -18,12 +18,15 @@ import numpy as np
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from wayside.detectors.serving.server import AppServer
+from wayside.eventing.alert import AlertEvent, AlertEvidence, AlertState, Severity
 from wayside.eventing.clock import FakeClock, SystemClock, format_time
 from wayside.eventing.event import CloudEvent
 from wayside.eventing.http.admin import AdminServer
 from wayside.eventing.http.url import Url
-from wayside.eventing.verdict import DetectorIdentity, RowRange, RowVerdict, WindowVerdict
+from wayside.eventing.verdict import DetectorIdentity, RowVerdict
 from wayside.eventing.vocabulary import OUTLIER, REQUEST, REQUEST_ID, RESPONSE, ServiceKey
+from wayside.eventing.window_findings import MovedFeature, Spending
+from wayside.eventing.window_verdict import RowRange, Stretch, WindowVerdict
 from wayside.local.demo.digits import Digits
 from wayside.local.demo.ledger import Answer, Ledger, Route
 from wayside.local.demo.population import Sample
@@ -36,7 +39,7 @@ from wayside.sinks.embedded.sink import RecordSink
 KEY = ServiceKey("default", "digits", "predictor", "")
 OUTLIERS = DetectorIdentity("outlier", "knn", "ab" * 32, 0.01)
 DRIFTS = DetectorIdentity("drift", "ks", "cd" * 32, 0.01)
-TRIGGERS = ("outlier", "drift", "records", "prometheus-outlier", "prometheus-drift")
+TRIGGERS = ("outlier", "drift", "records", "prometheus-outlier", "prometheus-drift", "prometheus-alert")
 
 
 def payload(kind: str, body: Any, name: str, t: float, key: ServiceKey = KEY, **extensions: str) -> CloudEvent:
@@ -67,6 +70,21 @@ def window(first: int, end: int, t: float, p_value: float, key: ServiceKey = KEY
     members = [RowRange("digits-predictor", f"window-{first}", 0, end - first, at)]
     found = WindowVerdict(key, first, end, at, drift, p_value, DRIFTS.alpha, 0.2, [0.2], [p_value], members)
     return found.event(DRIFTS)
+
+
+def alert(
+    state: AlertState, first: int, opened: float, t: float, feature: str = "pixel 42", name: str = "a1"
+) -> CloudEvent:
+    """An event of an alert; its last window that drifted begins at row `first`."""
+    at, resolved = format_time(round(t * 1e9)), state is AlertState.RESOLVED
+    moved = MovedFeature(feature, True, 0.43, 1e-9, (0.0, 1.5, 5.4, 9.0, 14.0), (3.0, 7.0, 10.7, 13.0, 15.5))
+    stretch, spending = Stretch(format_time(round(opened * 1e9)), at), Spending(1e-5, 1e-5, 1e-3)
+    evidence = AlertEvidence("v1", first, first + 200, stretch, 0.43, 1e-12, spending, [moved])
+    told = AlertEvent(
+        *(name, state, Severity.WARNING, KEY, "", format_time(round(opened * 1e9)), at, at if resolved else None),
+        *(1, 2 * resolved, evidence),
+    )
+    return told.event(DRIFTS)
 
 
 class LoggerMetrics:
@@ -111,7 +129,7 @@ class Loop:
     admin: AdminServer
     url: str = ""
     triggers: dict[str, int] = field(default_factory=lambda: dict.fromkeys(TRIGGERS, 0))
-    windows: dict[str, int] = field(default_factory=lambda: {"rows": 0, "in_windows": 0, "open": 0})
+    windows: dict[str, Any] = field(default_factory=lambda: {"rows": 0, "in_windows": 0, "open": 0})
     key: ServiceKey = KEY
 
     def trigger_view(self) -> Mapping[str, Any]:
@@ -223,6 +241,9 @@ class Seeding:
         self.pending = np.empty((0, 64))
         self.position = 0
         self.requests = 0
+        self.alerts = 0
+        self.opened: float | None = None
+        self.quiet = 0
         self.t = time.time() - sum(seconds for *_, seconds, _ in SCRIPT)
 
     async def run(self) -> None:
@@ -243,6 +264,7 @@ class Seeding:
             "records": 3 * self.requests + self.position // WINDOW_ROWS,
             "prometheus-outlier": self.requests,
             "prometheus-drift": self.position // WINDOW_ROWS,
+            "prometheus-alert": self.alerts,
         }
         self.loop.logger.answered(self.requests)
 
@@ -278,7 +300,20 @@ class Seeding:
             return []
         full, self.pending = self.pending[:WINDOW_ROWS], self.pending[WINDOW_ROWS:]
         first, self.position = self.position, self.position + WINDOW_ROWS
-        return [window(first, self.position, t, self.judge.window_p(full))]
+        p_value = self.judge.window_p(full)
+        return [window(first, self.position, t, p_value), *self._alerts(first, t, p_value <= DRIFTS.alpha / 1000)]
+
+    def _alerts(self, first: int, t: float, drifts: bool) -> list[CloudEvent]:
+        """Opens at a window that drifts, and resolves after two that do not."""
+        self.quiet = 0 if drifts else self.quiet + 1
+        if drifts and self.opened is None:
+            self.opened, state, began = t, AlertState.OPENED, t
+        elif self.opened is not None and self.quiet == 2:
+            state, began, self.opened = AlertState.RESOLVED, self.opened, None
+        else:
+            return []
+        self.alerts += 1
+        return [alert(state, first, began, t, name=f"a{began}")]
 
     def _answer(self, t: float, route: Route, request_id: str, rows: int, phase: str) -> None:
         slow = 12.0 if self.rng.random() < 0.01 else 1.0

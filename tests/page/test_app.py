@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from page_seed import Loop, inference, open_loop, open_page, verdict, window
+from page_seed import Loop, alert, inference, open_loop, open_page, verdict, window
 from prometheus_client import CollectorRegistry
 
+from wayside.eventing.alert import AlertState
 from wayside.eventing.http.admin import AdminServer
 from wayside.eventing.http.client import HttpClient
 from wayside.eventing.http.message import Headers, Response
@@ -157,6 +158,9 @@ async def test_the_state_of_a_loop_with_traffic(loop: Loop) -> None:
     request, response = inference("e1", now, [[1.0] * 64] * 2, [4, 5])
     await loop.take(request, response, verdict(request, [1.0, 9.0], [0.5, 0.001], 3.0))
     await loop.take(window(0, 200, now - 9, 1e-9), window(200, 400, now, 0.5))
+    await loop.take(
+        *(alert(state, 0, now - 9, at) for state, at in ((AlertState.RESOLVED, now), (AlertState.OPENED, now - 9)))
+    )
     await loop.ledger.begin_phase("ordinary", "Ordinary digits", "ordinary")
     loop.ledger.record(Answer(now, Route.THROUGH, "r1", 2, 200, 0.004, "ordinary"))
     loop.ledger.record(Answer(now, Route.DIRECT, "r2", 2, 200, 0.003, "ordinary"))
@@ -170,8 +174,11 @@ async def test_the_state_of_a_loop_with_traffic(loop: Loop) -> None:
     (card,) = shown["flagged"]["cards"]
     assert (card["score"], card["p_value"], card["threshold"], card["prediction"]) == (9.0, 0.001, 3.0, "5")
     assert card["picture"] == [1.0] * 64
-    (alert,) = shown["alerts"]["alerts"]
-    assert (alert["opened"], alert["resolved"]) == (pytest.approx(now - 9), pytest.approx(now))
+    (told,) = shown["alerts"]["alerts"]
+    assert (told["opened"], told["resolved"], told["state"]) == (pytest.approx(now - 9), pytest.approx(now), "resolved")
+    assert [(feature["name"], feature["window"][2]) for feature in told["features"]] == [("pixel 42", 10.7)]
+    (standing,) = shown["alerts"]["series"]
+    assert (standing["quiet"], standing["any_feature"], standing["any_feature_quiet"]) == (1, 1, 0)
     assert [line["points"][0][1] for line in shown["latency"]["lines"]] == [4.0, 3.0]
     (detector,) = shown["false_alarms"]["detectors"]
     assert (detector["alpha"], detector["scored"], detector["flagged"], detector["share"]) == (0.01, 2, 1, 0.5)

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import TypeVar
 
 import pytest
-from page_seed import Loop, Seeding, inference, verdict, window
+from page_seed import Loop, Seeding, alert, inference, verdict, window
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 
+from wayside.eventing.alert import AlertState
 from wayside.eventing.vocabulary import ServiceKey
 from wayside.local.demo.ledger import Answer, Route
 
@@ -113,14 +114,34 @@ async def test_an_alert_opens_and_resolves_while_one_looks(loop: Loop, browser: 
     await browser.open(loop.url)
     await browser.wait_text("#state", "all quiet")
     await browser.wait_text("#alerts", "No alert so far")
-    await loop.take(window(200, 400, now - 2, 1e-12))
+    await loop.take(window(200, 400, now - 2, 1e-12), alert(AlertState.OPENED, 200, now - 2, now - 2))
     await browser.wait_text("#state", "alert open since")
-    await browser.wait_text("#alerts", "open")
-    await loop.take(window(400, 600, now - 1, 0.4))
+    await browser.wait_text("#alerts", "the last window drifts")
+    shown = await browser.wait_text("#alerts li", "open warning, since")
+    assert "1 window drifted; the last at p 1.0·10⁻¹², level 1.0·10⁻⁵" in shown
+    assert "pixel 42" in shown
+    assert "median 5.40 → 10.7" in shown
+    assert await browser.script("return document.querySelectorAll('#alerts svg.quantiles path').length") == 6
+    await loop.take(window(400, 600, now - 1, 0.03))
+    await browser.wait_text("#alerts", "quiet for 1 window")
+    assert "alert open" in await browser.text("#state"), "one quiet window resolves nothing"
+    await loop.take(alert(AlertState.RESOLVED, 200, now - 2, now - 1))
     await browser.wait_text("#state", "all quiet since")
-    assert "1 window, p down to 1.0·10⁻¹²" in await browser.wait_text("#alerts", "resolved")
+    rule = "an any-feature rule (p ≤ 0.05) would have raised 1 alarm on the same windows, and 2 on all 3"
+    assert rule in await browser.wait_text("#alerts", "resolved")
     assert await browser.script("return document.querySelectorAll('#drift .drifted').length") == 1
     assert await browser.script("return document.querySelectorAll('#drift .steady').length") == 2
+    assert await browser.errors() == []
+
+
+async def test_it_says_how_far_a_first_window_is(loop: Loop, browser: Browser) -> None:
+    loop.windows = {"rows": 120, "in_windows": 0, "open": 120, "state": "warming up: 120 of 200 rows"}
+    await browser.open(loop.url)
+    shown = await browser.wait_text("#drift .note", "warming up")
+    assert "No window has closed yet. 120 rows wait in the open window. digits is warming up: 120 of 200 rows." in shown
+    late = {"in_windows": 100, "open": 10, "late": 7, "overflow": 2, "evicted": 1}
+    loop.windows = {"rows": 120, "state": "quiet for 1 window", **late}
+    assert "+ 7 late + 3 left out" in await browser.wait_text("#balance", "+ 3 left out")
     assert await browser.errors() == []
 
 

@@ -9,16 +9,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
+from wayside.eventing.alert import AlertEvidence
+from wayside.eventing.window_findings import MovedFeature, Spending
+from wayside.eventing.window_verdict import Stretch
 from wayside.local.balance import TriggerCounts
 from wayside.local.carriers import Carried
-from wayside.local.page import panels
+from wayside.local.page import drift_panels, panels
 from wayside.local.page.cards import DOCUMENT_LIMIT, TEXT_LIMIT, as_text, card
 from wayside.local.page.files import RecordsReading
 from wayside.local.page.latency import HISTORY_S, AnswerSeries, Histogram, Sample, Samples, span_of, width_of
 from wayside.local.page.panels import Readings
 from wayside.local.page.rates import Measured, judge, wilson
 from wayside.local.page.sources import DriftReading, LoggerReading, Reading
-from wayside.sinks.embedded.reader import RecordCounts
+from wayside.sinks.embedded.reader import Alert, RecordCounts
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.floats() | st.integers() | st.text(),
@@ -214,3 +217,49 @@ def test_dropped_events_are_told() -> None:
 
 def test_a_key_is_read_back_into_its_service() -> None:
     assert panels.services(readings()) == ["a/b"]
+
+
+# drift
+
+
+def test_what_a_detector_tells_of_its_keys_is_read_defensively() -> None:
+    """An older detector says neither what came late nor in what state its keys are."""
+    old = {"keys": [{"key": "a/b/c/", "in_windows": 3, "open": 2}], "outbox": 1}
+    new = {
+        "key": "a/b%2Fx/c//v1",
+        "in_windows": 1,
+        "open": 4,
+        "late": 2,
+        "overflow": 3,
+        "evicted": 5,
+        "state": "warming up: 4 of 9 rows",
+    }
+    found = DriftReading.of(old) + DriftReading.of({"keys": [new], "outbox": 0})
+    assert (found.in_windows, found.open, found.late, found.left_out, found.outbox) == (4, 6, 2, 8, 1)
+    shown = drift_panels.drift(Reading(RecordsReading(readings().records.value.counts, [], [], [], [])), Reading(found))  # type: ignore[union-attr]
+    assert shown["warming"] == [{"service": "b/x", "state": "warming up: 4 of 9 rows"}]
+
+
+QUANTILES = (1.0, 2.0, 3.0, 4.0, 5.0)
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "told"),
+    [
+        (QUANTILES, QUANTILES, {"reference": [*QUANTILES], "window": [*QUANTILES]}),
+        (QUANTILES, None, {"reference": [*QUANTILES], "window": None}),
+        (QUANTILES, (1.0,), {"reference": [*QUANTILES], "window": None}),
+        ({"a": 0.5, "b": 0.5}, {"a": 0.2, "c": 0.8}, {"shares": [("c", 0.0, 0.8), ("b", 0.5, 0.0), ("a", 0.5, 0.2)]}),
+        (None, {"a": 1.0}, {"shares": [("a", 0.0, 1.0)]}),
+    ],
+)
+def test_a_feature_is_shown_by_quantiles_or_by_shares(before: Any, now: Any, told: dict[str, Any]) -> None:
+    features = [MovedFeature("x" * 500, True, 0.5, 0.001, before, now)] * 7
+    evidence = AlertEvidence("v", 0, 9, Stretch("", ""), 0.5, 0.001, Spending(0.1, 0.1, 0.2), features)
+    times = ("2026-11-21T10:00:00Z", "2026-11-21T10:00:01Z", None)
+    found = Alert("a", "n", "s", "c", "", "", "drift", "d", "warning", *times, 1, 0, evidence)
+    reading = RecordsReading(readings().records.value.counts, [], [], [found], [])  # type: ignore[union-attr]
+    (shown,) = drift_panels.alerts(Reading(reading))["alerts"]
+    assert (shown["state"], len(shown["features"]), shown["more"]) == ("open", 5, 2)
+    assert {name: shown["features"][0][name] for name in told} == told
+    assert len(shown["features"][0]["name"]) == TEXT_LIMIT

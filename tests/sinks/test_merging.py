@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from wayside.eventing.errors import MalformedEvent
 from wayside.eventing.event import CloudEvent
 from wayside.eventing.identity import record_id
-from wayside.eventing.verdict import RowRange, RowVerdict
+from wayside.eventing.verdict import RowVerdict
 from wayside.eventing.vocabulary import ADVERSARIAL, OUTLIER, REQUEST_TIME
+from wayside.eventing.window_verdict import RowRange
 from wayside.sinks.document import ROWS_LIMIT, Document, row_parts
 from wayside.sinks.embedded.reader import RecordReader
 from wayside.sinks.embedded.store import RecordStore

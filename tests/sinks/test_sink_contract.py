@@ -6,14 +6,15 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from events import outlier, request, response, window
+from events import alert, outlier, request, response, window
 from prometheus_client import CollectorRegistry
 
+from wayside.eventing.alert import AlertState
 from wayside.eventing.event import CloudEvent
 from wayside.eventing.http.event_sink import HttpEventSink
 from wayside.eventing.http.server import ServerLimits
 from wayside.eventing.sink import EventRefused, MemorySink, Sink
-from wayside.eventing.verdict import RowRange
+from wayside.eventing.window_verdict import RowRange
 from wayside.sinks.embedded.sink import RecordSink
 from wayside.sinks.prometheus import PrometheusSink
 from wayside.sinks.receiver import Receiver
@@ -23,6 +24,7 @@ EVENTS = [
     response([1]),
     outlier([True]),
     window(0, 1, True, [RowRange("digits-predictor", "e1", 0, 1, "2026-11-21T10:00:00Z")]),
+    *(alert(state, 0) for state in AlertState),
 ]
 ELASTICSEARCH = pytest.param("elasticsearch", marks=pytest.mark.services)
 READERS = ("records", "prometheus", "records over http", ELASTICSEARCH)
@@ -88,7 +90,7 @@ async def test_it_stops_twice_and_before_it_starts(sink: Sink) -> None:
 @pytest.mark.parametrize("sink", READERS, indirect=True)
 async def test_what_it_can_never_read_it_refuses(sink: Sink) -> None:
     await sink.start()
-    verdict = EVENTS[2]
-    with pytest.raises(EventRefused):
-        await sink.send(CloudEvent(verdict.id, verdict.source, verdict.type, b"no verdict", verdict.time))
+    for event in EVENTS[2:]:
+        with pytest.raises(EventRefused):
+            await sink.send(CloudEvent(event.id, event.source, event.type, b"no verdict", event.time))
     await sink.stop()

@@ -21,6 +21,7 @@ _LOGGERS = "KServe's agent; Wayside's logger"
 _LOGGER = "Wayside's logger"
 _JUDGES = "Wayside's detectors"
 _READERS = "detectors; sinks"
+_WATCHERS = "sinks; metrics; people"
 _NOBODY = "nobody here: carried as it is"
 
 
@@ -58,36 +59,81 @@ TYPES = (
         "which rows of a request are outliers (schemas/outlier.json)",
         _OURS,
         _JUDGES,
-        "sinks; metrics; pairs",
+        "detectors; sinks; metrics; pairs",
     ),
     _type(
         words.ADVERSARIAL,
         "which rows of a request are adversarial (schemas/adversarial.json)",
         _OURS,
         _JUDGES,
-        "sinks; metrics; pairs",
+        "detectors; sinks; metrics; pairs",
     ),
     _type(
         words.DRIFT, "whether a window of rows drifted (schemas/drift.json)", _OURS, _JUDGES, "sinks; metrics; pairs"
     ),
-    _type(words.SELDON_REQUEST, "the body of an inference request", _EXECUTOR, "Seldon's executor", "pairs; payloads"),
-    _type(words.SELDON_RESPONSE, "the body of the answer", _EXECUTOR, "Seldon's executor", "pairs; payloads"),
+    _type(
+        words.ALERT_OPENED,
+        "a window drifted, and no alert of its series was open (schemas/alert.json)",
+        _OURS,
+        _JUDGES,
+        _WATCHERS,
+    ),
+    _type(
+        words.ALERT_UPDATED,
+        "an open alert is worse, or of more features (schemas/alert.json)",
+        _OURS,
+        _JUDGES,
+        _WATCHERS,
+    ),
+    _type(
+        words.ALERT_RESOLVED,
+        "as many windows in a row were quiet as end an alert (schemas/alert.json)",
+        _OURS,
+        _JUDGES,
+        _WATCHERS,
+    ),
+    _type(
+        words.SELDON_REQUEST,
+        "the body of an inference request",
+        _EXECUTOR,
+        "Seldon's executor",
+        "detectors; sinks; pairs; payloads",
+    ),
+    _type(
+        words.SELDON_RESPONSE,
+        "the body of the answer",
+        _EXECUTOR,
+        "Seldon's executor",
+        "detectors; sinks; pairs; payloads",
+    ),
     _type(
         words.SELDON_FEEDBACK,
         "how good an answer was: request, response, reward, truth",
         _EXECUTOR,
         "Seldon's executor; whoever tells Wayside the truth",
-        "pairs; payloads",
+        "detectors; sinks; pairs; payloads",
     ),
-    _type(words.SELDON_OUTLIER, "alibi-detect's result a row", _ADSERVER, "alibi-detect-server", "pairs; payloads"),
+    _type(
+        words.SELDON_OUTLIER,
+        "alibi-detect's result a row",
+        _ADSERVER,
+        "alibi-detect-server",
+        "detectors; pairs; payloads",
+    ),
     _type(words.SELDON_DRIFT, "alibi-detect's result for a batch", _ADSERVER, "alibi-detect-server", "payloads"),
-    _type(words.KSERVE_FEEDBACK, "feedback to a model of KServe's", _REQUEST_LOGGER, "clients", "pairs; payloads"),
+    _type(
+        words.KSERVE_FEEDBACK,
+        "feedback to a model of KServe's",
+        _REQUEST_LOGGER,
+        "clients",
+        "detectors; sinks; pairs; payloads",
+    ),
     _type(
         words.KSERVE_OUTLIER,
         "alibi-detect's result a row, beside KServe",
         _ADSERVER,
         "alibi-detect-server",
-        "payloads",
+        "detectors; payloads",
     ),
     _type(
         words.KSERVE_DRIFT,
@@ -101,7 +147,7 @@ TYPES = (
         "alibi-detect's result a row, in CloudEvents 0.2",
         f"{_ADSERVER}, 2019",
         "alibi-detect-server before 1.2",
-        "payloads",
+        "detectors; payloads",
     ),
     _type(
         "io.seldon.serving.reference.request",
@@ -181,7 +227,7 @@ EXTENSIONS = (
     ),
     _extension(words.CONTENT_ENCODING, "how the data is compressed", _OURS, _LOGGER, "payloads"),
     _extension(words.UPGRADED_FROM, "the CloudEvents version that an event came in", _OURS, "every codec", "people"),
-    _extension(words.REVISION, "the revision that answered", _OURS, _LOGGER, _NOBODY),
+    _extension(words.REVISION, "the revision that answered", _OURS, "Wayside's logger; detectors", _READERS),
     _extension(
         words.STATUS_CODE, "the answer's HTTP status; no event of KServe's agent has it: 200", _OURS, _LOGGER, _READERS
     ),

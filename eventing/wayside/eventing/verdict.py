@@ -1,4 +1,4 @@
-"""Verdicts as events: what a detector says of rows, or of a window, in the shape that Seldon's users know.
+"""Row verdicts as events: what a detector says of the rows of an event, in the shape that Seldon's users know.
 
 Invariant: a verdict is a pure function of what it judges and of the detector's artifact. Its id, time and bytes are
 the same however often its subject is delivered. The data has alibi-detect's two parts: `data` (columns, one value a
@@ -12,7 +12,15 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
-from wayside.eventing.clock import parse_time
+from wayside.eventing.checked_json import (
+    BAD_VALUE,
+    ENCODER,
+    decision,
+    dump,
+    load_data,
+    number,
+    numbers_or_none,
+)
 from wayside.eventing.errors import MalformedEvent
 from wayside.eventing.event import CloudEvent
 from wayside.eventing.identity import stable_id
@@ -21,22 +29,18 @@ from wayside.eventing.vocabulary import (
     ADVERSARIAL,
     ARTIFACT_DIGEST,
     DETECTOR,
-    DRIFT,
     OUTLIER,
     REQUEST_TIME,
     SUBJECT_ID,
     SUBJECT_SOURCE,
     ServiceKey,
-    request_time,
     request_time_if_any,
 )
 
-_BAD_VALUE = (KeyError, TypeError, ValueError, OverflowError, MalformedEvent)
 _DECISION = {OUTLIER: "is_outlier", ADVERSARIAL: "is_adversarial"}
 _NO_SCORE = "the row has no finite score: it is flagged unseen"
 _PIECE_VALUES = 4096
 _FEW_ROWS = 16  # of so many a verdict is written at once
-_ENCODER = json.JSONEncoder(separators=(",", ":"), allow_nan=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,73 +129,8 @@ class RowVerdict:
 
     def _decided(self) -> list[Any]:
         if self.feature_decisions is not None:
-            return [[int(decision) for decision in row] for row in self.feature_decisions]
-        return [int(decision) for decision in self.decisions]
-
-
-@dataclass(frozen=True, slots=True)
-class RowRange:
-    """The rows `first_row` up to but without `end_row` of the event (source, id), as part of a window.
-
-    `time` is that event's request time, by which a store of daily indices finds the rows' records.
-    """
-
-    source: str
-    id: str
-    first_row: int
-    end_row: int
-    time: str
-
-
-@dataclass(frozen=True, slots=True)
-class WindowVerdict:
-    """What a detector says of one window: rows `first` up to but without `end` of a key, in persisted order of arrival.
-
-    `feature_distance` and `feature_p_value` have one entry a feature. `members` names the events' rows it was made of.
-    """
-
-    key: ServiceKey
-    first: int
-    end: int
-    time: str
-    is_drift: bool
-    p_value: float
-    threshold: float
-    distance: float
-    feature_distance: Sequence[float]
-    feature_p_value: Sequence[float]
-    members: Sequence[RowRange]
-
-    def event(self, detector: DetectorIdentity) -> CloudEvent:
-        """The verdict as an event. Its id names the range by position and by the rows at its ends."""
-        head, tail = self.members[0], self.members[-1]
-        window = (self.first, self.end, head.source, head.id, head.first_row, tail.source, tail.id, tail.end_row)
-        return CloudEvent(
-            id=stable_id("window", str(self.key), detector.name, detector.digest, *window),
-            source=detector.source,
-            type=DRIFT,
-            time=self.time,
-            datacontenttype="application/json",
-            data=_dump({"data": self._data(), "meta": detector.meta()}),
-            extensions={
-                **self.key.extensions(),
-                REQUEST_TIME: self.time,
-                DETECTOR: detector.name,
-                ARTIFACT_DIGEST: detector.digest,
-            },
-        )
-
-    def _data(self) -> dict[str, Any]:
-        return {
-            "is_drift": int(self.is_drift),
-            "p_val": self.p_value,
-            "threshold": self.threshold,
-            "distance": self.distance,
-            "feature_distance": list(self.feature_distance),
-            "feature_p_val": list(self.feature_p_value),
-            "window": {"first": self.first, "end": self.end},
-            "members": [[part.source, part.id, part.first_row, part.end_row, part.time] for part in self.members],
-        }
+            return [[int(flag) for flag in row] for row in self.feature_decisions]
+        return [int(flag) for flag in self.decisions]
 
 
 def read_identity(event: CloudEvent) -> DetectorIdentity:
@@ -199,7 +138,7 @@ def read_identity(event: CloudEvent) -> DetectorIdentity:
     try:
         meta = json.loads(event.data)["meta"]
         names = (str(meta["name"]), str(meta["detector_type"]), str(meta["artifact_digest"]))
-        return DetectorIdentity(*names, alpha=_number(meta["alpha"]))
+        return DetectorIdentity(*names, alpha=number(meta["alpha"]))
     except (OverflowError, ValueError, TypeError, KeyError, RecursionError) as exc:
         raise MalformedEvent(f"verdict's 'meta' does not say who judged: {exc}") from exc
 
@@ -210,21 +149,21 @@ def read_row_verdict(event: CloudEvent) -> RowVerdict:
     A row whose columns are judged one by one is flagged by its p-value all the same: each column has the budget alpha
     to itself, and a row would have that of them all.
     """
-    data = _load(event)
+    data = load_data(event)
     try:
-        decisions, p_values = data[_DECISION[event.type]], [_number(p) for p in data["p_value"]]
+        decisions, p_values = data[_DECISION[event.type]], [number(p) for p in data["p_value"]]
         by_feature = bool(decisions) and isinstance(decisions[0], list)
         alpha = read_identity(event).alpha if by_feature else None
         verdict = RowVerdict(
             type=event.type,
-            scores=_numbers_or_none(data["instance_score"]),
+            scores=numbers_or_none(data["instance_score"]),
             p_values=p_values,
-            decisions=[_decision(row) for row in decisions] if alpha is None else [p <= alpha for p in p_values],
-            threshold=_number(data["threshold"]),
+            decisions=[decision(row) for row in decisions] if alpha is None else [p <= alpha for p in p_values],
+            threshold=number(data["threshold"]),
             feature_scores=_features(data.get("feature_score")),
             feature_decisions=[_flags(row) for row in decisions] if by_feature else None,
         )
-    except _BAD_VALUE as exc:
+    except BAD_VALUE as exc:
         raise MalformedEvent(f"row verdict lacks a column or holds a bad value: {exc}") from exc
     columns: list[Sequence[object]] = [verdict.scores, verdict.p_values, verdict.decisions]
     columns += [part for part in (verdict.feature_scores, verdict.feature_decisions) if part is not None]
@@ -233,85 +172,20 @@ def read_row_verdict(event: CloudEvent) -> RowVerdict:
     return verdict
 
 
-def read_window_verdict(event: CloudEvent) -> WindowVerdict:
-    """A window verdict from its event. Raises `MalformedEvent` where a part is absent or of the wrong kind."""
-    data = _load(event)
-    try:
-        return WindowVerdict(
-            key=ServiceKey.of(event),
-            first=_position(data["window"]["first"]),
-            end=_position(data["window"]["end"]),
-            time=request_time(event),
-            is_drift=_decision(data["is_drift"]),
-            p_value=_number(data["p_val"]),
-            threshold=_number(data["threshold"]),
-            distance=_number(data["distance"]),
-            feature_distance=[_number(value) for value in data["feature_distance"]],
-            feature_p_value=[_number(value) for value in data["feature_p_val"]],
-            members=[_member(*member) for member in data["members"]],
-        )
-    except _BAD_VALUE as exc:
-        raise MalformedEvent(f"window verdict lacks a part or holds a bad value: {exc}") from exc
-
-
-def _number(value: object) -> float:
-    if type(value) not in (int, float) or not math.isfinite(value):  # type: ignore[arg-type]  # a number by now
-        raise ValueError(f"{str(value)[:64]!r} is not a finite number")
-    return float(value)  # type: ignore[arg-type]
-
-
-def _numbers_or_none(values: Sequence[object]) -> list[float | None]:
-    return [None if value is None else _number(value) for value in values]
-
-
 def _features(rows: Sequence[Sequence[object]] | None) -> list[list[float | None]] | None:
-    return None if rows is None else [_numbers_or_none(row) for row in rows]
+    return None if rows is None else [numbers_or_none(row) for row in rows]
 
 
 def _flags(row: object) -> list[bool]:
     if not isinstance(row, list):
         raise TypeError("some rows have a decision a column, others one")
-    return [_decision(value) for value in row]
-
-
-def _position(value: object) -> int:
-    if type(value) is not int or not 0 <= value < 1 << 63:
-        raise ValueError(f"{str(value)[:64]!r} is not a row's position")
-    return value
-
-
-def _decision(value: object) -> bool:
-    if value not in (0, 1):
-        raise ValueError(f"{str(value)[:64]!r} is neither 0 nor 1")
-    return bool(value)
-
-
-def _member(source: object, event_id: object, first: object, end: object, time: object) -> RowRange:
-    if not isinstance(source, str) or not isinstance(event_id, str) or not isinstance(time, str):
-        raise TypeError("a member's source, id and time are not text")
-    parse_time(time)
-    return RowRange(source, event_id, _position(first), _position(end), time)
-
-
-def _load(event: CloudEvent) -> Mapping[str, Any]:
-    try:
-        body = json.loads(event.data)
-        data = body["data"]
-    except (ValueError, TypeError, KeyError, RecursionError) as exc:
-        raise MalformedEvent("verdict's data is not JSON with a 'data' object") from exc
-    if not isinstance(data, dict):
-        raise MalformedEvent("verdict's 'data' is not an object")
-    return data
-
-
-def _dump(value: Mapping[str, Any]) -> bytes:
-    return _ENCODER.encode(value).encode()
+    return [decision(value) for value in row]
 
 
 def _dump_columns(columns: Mapping[str, Any]) -> bytes:
-    """As `_dump`; of many rows the p-values, which are the same few in verdict after verdict, are written once."""
+    """As `dump`; of many rows the p-values, which are the same few in verdict after verdict, are written once."""
     if len(columns["p_value"]) <= _FEW_ROWS and max(map(_width, columns.values())) == 1:
-        return _dump(columns)
+        return dump(columns)
     members = [f'"{name}":{_dump_column(column, name == "p_value")}' for name, column in columns.items()]
     return f"{{{','.join(members)}}}".encode()
 
@@ -335,19 +209,19 @@ def _width(column: Any) -> int:
 def _dump_piece(column: list[Any], repeats: bool) -> str:
     if repeats and 0 not in column:  # 0.0 and -0.0 are equal, and written differently
         return f"[{','.join(map(_dump_number, column))}]"
-    return _ENCODER.encode(column)
+    return ENCODER.encode(column)
 
 
 @lru_cache(maxsize=8192, typed=True)
 def _dump_number(number: float) -> str:
-    return _ENCODER.encode(number)
+    return ENCODER.encode(number)
 
 
 @lru_cache(maxsize=256)
 def _row_meta(detector: DetectorIdentity) -> bytes:
     """The part of alibi-detect's results that says who judged: few detectors write many verdicts."""
     told = {"online": detector.online, "data_type": "tabular", "version": detector.version}
-    return _dump({**detector.meta(), **told})
+    return dump({**detector.meta(), **told})
 
 
 def finite_or_none(value: float) -> float | None:

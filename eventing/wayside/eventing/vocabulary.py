@@ -19,6 +19,10 @@ OUTLIER = "dev.wayside.inference.outlier"
 ADVERSARIAL = "dev.wayside.inference.adversarial"
 DRIFT = "dev.wayside.inference.drift"
 VERDICTS = frozenset((OUTLIER, ADVERSARIAL, DRIFT))
+ALERT_OPENED = "dev.wayside.alert.opened"
+ALERT_UPDATED = "dev.wayside.alert.updated"
+ALERT_RESOLVED = "dev.wayside.alert.resolved"
+ALERTS = frozenset((ALERT_OPENED, ALERT_UPDATED, ALERT_RESOLVED))
 
 # Types that Seldon's executor, detectors and feedback write. FEEDBACK is the one that Wayside reads and writes too.
 SELDON_REQUEST = "io.seldon.serving.inference.request"

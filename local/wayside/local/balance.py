@@ -57,6 +57,7 @@ class Replica:
 class Balance:
     """All counts are rows unless named otherwise. `unanswered` are recorded rows whose answer was not a 200.
 
+    `late` rows came behind a drift detector's watermark, and it had no room for `left_out` ones: they are in no window.
     `dropped` are events that the logger gave up, and `waiting` events that are still on their way.
     """
 
@@ -66,6 +67,8 @@ class Balance:
     in_windows: int
     open: int
     unanswered: int = 0
+    late: int = 0
+    left_out: int = 0
     dropped: int = 0
     waiting: int = 0
     duplicates: int = 0
@@ -80,8 +83,9 @@ class Balance:
         requested = self.recorded + self.unanswered
         if self.scored != requested:
             yield f"{requested} rows were recorded (answered or not), {self.scored} scored"
-        if self.in_windows + self.open != requested:
-            yield f"{requested} rows were recorded (answered or not), {self.in_windows} + {self.open} are in windows"
+        windowed = self.in_windows + self.open + self.late + self.left_out
+        if windowed != requested:
+            yield f"{requested} rows were recorded (answered or not), {windowed} are in windows, open, late or left out"
         if self.dropped:
             yield f"the logger dropped {self.dropped} events"
         if self.waiting:

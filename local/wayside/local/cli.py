@@ -40,6 +40,7 @@ COMMANDS: Mapping[str, Command] = {
     "score": Command(
         "wayside.detectors.scoring.score_cli", "detectors", "judge the rows of a file by a fitted detector"
     ),
+    "replay": Command("wayside.local.replay.cli", "local", "run a stored stretch of events through a fitted detector"),
     "detect": Command("wayside.detectors.serving.cli", "detectors", "serve a fitted detector"),
     "sink": Command("wayside.sinks.cli", "sinks", "keep records, or show verdicts to Prometheus"),
     "decode": Command("wayside.eventing.payloads.cli", "", "show what is in payloads or logged events, as JSON lines"),

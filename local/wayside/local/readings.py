@@ -23,6 +23,7 @@ from wayside.sinks.elasticsearch.settings import ElasticsearchSettings
 from wayside.sinks.embedded.reader import RecordCounts, RecordReader
 
 _TIMEOUT_S = 10.0
+_SETTLE_EVERY_S = 0.5  # far longer than a window of the demo takes to be judged
 
 
 class NotReadable(WaysideError):
@@ -31,29 +32,24 @@ class NotReadable(WaysideError):
 
 @dataclass(frozen=True, slots=True)
 class Windows:
-    """Rows of the drift detector's journal, over all of its keys.
-
-    `outbox` counts verdicts not yet posted; `whole_open` tells whether a key has rows for a window not yet judged.
-    """
+    """Rows of the drift detector's journal, as `Balance` has them. `outbox` counts what is yet to be posted."""
 
     in_windows: int
     open: int
+    late: int
+    left_out: int
     outbox: int
-    whole_open: bool
 
 
 class Readings:
-    """Reads one composition. `drift` names its window detector, of `window_rows` a window. Close it with `close`.
+    """Reads one composition. `drift` names its window detector. Close it with `close`.
 
     `elsewhere` is a second store of records, which a balance compares with the embedded one.
     """
 
-    def __init__(
-        self, composition: Composition, drift: str, window_rows: int, elsewhere: ElasticsearchSettings | None = None
-    ) -> None:
+    def __init__(self, composition: Composition, drift: str, elsewhere: ElasticsearchSettings | None = None) -> None:
         self._composition = composition
         self._elsewhere = elsewhere
-        self._window_rows = window_rows
         self._drift = next(detector for detector in composition.detectors if detector.name == drift)
         self._client = HttpClient()
         self._kafka = kafka_carrier(composition) if composition.kafka else None
@@ -72,6 +68,8 @@ class Readings:
             in_windows=windows.in_windows,
             open=windows.open,
             unanswered=counts.unanswered,
+            late=windows.late,
+            left_out=windows.left_out,
             dropped=dropped,
             waiting=await self.in_flight() + windows.outbox + carried.waiting,
             duplicates=carried.duplicates + counts.duplicates,
@@ -81,36 +79,36 @@ class Readings:
         )
 
     async def wait_settled(self, timeout_s: float) -> bool:
-        """Wait until nothing is on its way and no whole window is open; False where that is not so in `timeout_s`."""
+        """Wait until nothing is on its way and no window is being judged; False where that is not so in `timeout_s`."""
         deadline = asyncio.get_running_loop().time() + timeout_s
+        before: Windows | None = None
         while asyncio.get_running_loop().time() < deadline:
-            if await self._settled():
+            windows = await self._settled()
+            if windows is not None and windows == before:
                 return True
-            await asyncio.sleep(0.2)
+            before = windows
+            await asyncio.sleep(_SETTLE_EVERY_S)
         return False
 
-    async def _settled(self) -> bool:
+    async def _settled(self) -> Windows | None:
+        """What the journal holds, where nothing is on its way to it or from it: a window may yet be judged."""
         try:
             if await self.in_flight() or (await self.carried()).waiting:
-                return False
+                return None
             windows = await self.windows()
         except NotReadable:
-            return False
-        if windows.outbox or windows.whole_open:
-            return False
+            return None
         # once more, since a verdict from the outbox is a new event to the carrier
-        return not (await self.carried()).waiting
+        return None if windows.outbox or (await self.carried()).waiting else windows
 
     async def windows(self) -> Windows:
         """What the drift detector's journal holds."""
         view = await self._view(self._drift, "/windows")
-        keys = view["keys"]
-        return Windows(
-            in_windows=sum(key["in_windows"] for key in keys),
-            open=sum(key["open"] for key in keys),
-            outbox=view["outbox"],
-            whole_open=any(key["open"] >= self._window_rows for key in keys),
-        )
+
+        def rows(*names: str) -> int:
+            return sum(key[name] for key in view["keys"] for name in names)
+
+        return Windows(rows("in_windows"), rows("open"), rows("late"), rows("overflow", "evicted"), view["outbox"])
 
     async def carried(self) -> Carried:
         """What the broker's triggers, or Kafka's consumer groups, were given."""

@@ -15,10 +15,20 @@ from wayside.eventing.errors import MalformedEvent
 from wayside.eventing.event import CloudEvent
 from wayside.eventing.identity import record_id, stable_id
 from wayside.eventing.pairs.subject import Role, part_key, role_of, subject_of
-from wayside.eventing.verdict import RowVerdict, WindowVerdict, read_identity, read_row_verdict, read_window_verdict
-from wayside.eventing.vocabulary import ARTIFACT_DIGEST, DETECTOR, VERDICTS, is_prediction_or_input, request_time_ns
+from wayside.eventing.verdict import RowVerdict, read_identity, read_row_verdict
+from wayside.eventing.vocabulary import (
+    ALERTS,
+    ARTIFACT_DIGEST,
+    DETECTOR,
+    VERDICTS,
+    is_prediction_or_input,
+    request_time_ns,
+)
+from wayside.eventing.window_verdict import WindowVerdict, read_window_verdict
+from wayside.sinks.alerts import AlertPart, alert_part
 from wayside.sinks.document import HEAD_FIELDS, ROWS_LIMIT, Document, RecordHead, RowPart, dump, row_parts
 from wayside.sinks.feedback import feedback_sides
+from wayside.sinks.windows import WindowRow
 
 BOOKKEEPING = "wayside"
 # Whose time is the record's: the request's before the response's before a verdict's.
@@ -83,19 +93,27 @@ class WindowPart:
 
     window_id: str
     detector: str
+    digest: str
     meta: str
     time: str
     verdict: WindowVerdict
 
+    def row(self) -> WindowRow:
+        """The verdict as stores keep it."""
+        return WindowRow.of(self.verdict, self.detector, self.digest, self.time)
 
-Part = PayloadPart | RowVerdictPart | FeedbackPart | WindowPart
+
+Part = PayloadPart | RowVerdictPart | FeedbackPart | WindowPart | AlertPart
 
 
 def part_of(event: CloudEvent) -> Part | None:
-    """An event's part of its records, or None where it has none: other people's verdicts, which know no p-value.
+    """An event's part of its records or of its alert, or None where it has none: other people's verdicts, which know no
+    p-value.
 
-    Raises `MalformedEvent` for a verdict or a time that cannot be read, and for a window of too many rows.
+    Raises `MalformedEvent` for a verdict, an alert or a time that cannot be read, and for a window of too many rows.
     """
+    if event.type in ALERTS:
+        return alert_part(event)
     role = role_of(event)
     if role is None:
         return None
@@ -123,9 +141,10 @@ def _payload_part(event: CloudEvent, role: Role) -> PayloadPart:
 def _verdict_part(event: CloudEvent, role: Role) -> RowVerdictPart | WindowPart:
     time, detector = _time_of(event), event.extensions.get(DETECTOR, "")
     meta = json.dumps(read_identity(event).meta(), separators=(",", ":"))
+    digest = event.extensions.get(ARTIFACT_DIGEST, "")
     if role is Role.DRIFT:
-        return WindowPart(stable_id(event.source, event.id), detector, meta, time, _window_verdict(event))
-    subject, digest = subject_of(event), event.extensions.get(ARTIFACT_DIGEST, "")
+        return WindowPart(stable_id(event.source, event.id), detector, digest, meta, time, _window_verdict(event))
+    subject = subject_of(event)
     return RowVerdictPart(subject.source, subject.id, role, detector, digest, meta, time, _row_verdict(event))
 
 
@@ -150,11 +169,17 @@ def verdict_document(role: str, decision: int, numbers: Sequence[float | None], 
     return {"data": data, "meta": meta}
 
 
-def drift_document(is_drift: int, numbers: Sequence[float], window: tuple[int, int, str], meta: Document) -> Document:
-    """A window's verdict as its rows show it: p-value, threshold and distance; `window` is first, end and time."""
-    p_value, threshold, distance = map(_unsigned_zero, numbers)
-    where = dict(zip(("first", "end", "time"), window, strict=True))
-    data = {"is_drift": is_drift, "p_val": p_value, "threshold": threshold, "distance": distance, "window": where}
+def drift_document(row: WindowRow, meta: Document) -> Document:
+    """A window's verdict as its rows show it. Where it was not judged `is_drift` is null, and `error` says why."""
+    data: Document = {
+        "is_drift": int(row.is_drift) if row.error is None else None,
+        "p_val": _unsigned_zero(row.p_value),
+        "threshold": _unsigned_zero(row.threshold),
+        "distance": _unsigned_zero(row.distance),
+        "window": {"first": row.first, "end": row.end, "time": row.time},
+    }
+    if row.error is not None:
+        data["error"] = row.error
     return {"data": data, "meta": meta}
 
 
@@ -302,7 +327,10 @@ class Contribution:
 
 
 def contributions(part: Part) -> Iterator[Contribution]:
-    """What a part says of each of its records. Raises `MalformedEvent` for a name that no encoding can carry."""
+    """What a part says of each of its records; an alert's says nothing of any.
+
+    Raises `MalformedEvent` for a name that no encoding can carry.
+    """
     try:
         if isinstance(part, PayloadPart):
             yield from _of_payload(part)
@@ -310,7 +338,7 @@ def contributions(part: Part) -> Iterator[Contribution]:
             yield from _of_row_verdict(part)
         elif isinstance(part, FeedbackPart):
             yield from _of_feedback(part)
-        else:
+        elif isinstance(part, WindowPart):
             yield from _of_window(part)
     except UnicodeEncodeError as exc:
         raise MalformedEvent("a name in the verdict holds a lone surrogate, which no encoding can carry") from exc
@@ -348,7 +376,4 @@ def _of_window(part: WindowPart) -> Iterator[Contribution]:
 
 def window_side(part: WindowPart) -> Document:
     """A window's verdict as its rows show it."""
-    verdict = part.verdict
-    numbers = (verdict.p_value, verdict.threshold, verdict.distance)
-    window = (verdict.first, verdict.end, part.time)
-    return drift_document(int(verdict.is_drift), numbers, window, json.loads(part.meta))
+    return drift_document(part.row(), json.loads(part.meta))

@@ -1,6 +1,6 @@
-"""Verdicts as Prometheus metrics: rows scored and flagged, windows, the last p-value, whether a drift alert is open.
+"""Verdicts and alerts as Prometheus metrics: rows scored and flagged here, windows and alerts in `drift_metrics`.
 
-Invariant: the number of label sets is bounded, whatever events say; a verdict that is delivered again counts once, as
+Invariant: the number of label sets is bounded, whatever events say; an event that is delivered again counts once, as
 long as it is among the last `remember` ones. A restart begins at zero, as Prometheus' counters may.
 """
 
@@ -8,42 +8,47 @@ from collections import OrderedDict
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
+from wayside.eventing.alert import read_alert
 from wayside.eventing.errors import MalformedEvent
 from wayside.eventing.event import CloudEvent
 from wayside.eventing.sink import EventRefused
-from wayside.eventing.verdict import read_identity, read_row_verdict, read_window_verdict
-from wayside.eventing.vocabulary import DETECTOR, DRIFT, VERDICTS, ServiceKey
+from wayside.eventing.verdict import read_identity, read_row_verdict
+from wayside.eventing.vocabulary import ADVERSARIAL, ALERTS, ARTIFACT_DIGEST, DETECTOR, DRIFT, OUTLIER, ServiceKey
+from wayside.eventing.window_verdict import read_window_verdict
+from wayside.sinks.drift_metrics import DriftMetrics
 
 _LABELS = ("namespace", "service", "detector")
-_POSITIONS_PER_SERIES = 8
 _OTHER = ("other", "other", "other")
 
 
 class PrometheusSink:
-    """Counts verdicts in `registry`. Beyond `limit_series` services and detectors, further ones count as 'other'."""
+    """Counts verdicts and alerts in `registry`.
+
+    Beyond `limit_series` services and detectors of rows, further ones count as 'other'; of windows, where revisions
+    come and go, the series that was not heard of for longest goes.
+    """
 
     def __init__(self, registry: CollectorRegistry, limit_series: int = 200, remember: int = 100_000) -> None:
         self._limit_series = limit_series
         self._remember = remember
         self._series: set[tuple[str, ...]] = set()
         self._known: OrderedDict[tuple[str, str, str, bytes], None] = OrderedDict()
-        self._positions: OrderedDict[tuple[str, ...], int] = OrderedDict()
-
-        def counter(name: str, words: str, *labels: str) -> Counter:
-            return Counter(f"wayside_{name}", words, [*_LABELS, *labels], registry=registry)
-
-        def gauge(name: str, words: str) -> Gauge:
-            return Gauge(f"wayside_{name}", words, _LABELS, registry=registry)
-
-        self._scored = counter("rows_scored", "Rows that a row detector gave a score.")
-        self._flagged = counter("rows_flagged", "Rows that a row detector flagged.")
-        self._windows = counter("windows", "Windows judged, by decision.", "decision")
-        self._p_value = gauge("drift_p_value", "The p-value of the last window.")
-        self._open = gauge("drift_alert_open", "1 while the last window says drift, else 0.")
-        self._budget = gauge("false_alarm_budget", "The false-alarm rate asked for, of a row or of a window.")
+        self._drift = DriftMetrics(registry, limit_series)
+        self._scored = Counter(
+            "wayside_rows_scored", "Rows that a row detector gave a score.", _LABELS, registry=registry
+        )
+        self._flagged = Counter("wayside_rows_flagged", "Rows that a row detector flagged.", _LABELS, registry=registry)
+        self._budget = Gauge(
+            "wayside_false_alarm_budget", "The false-alarm rate asked for, of a row.", _LABELS, registry=registry
+        )
         self._outcomes = Counter(
             "wayside_prometheus_events", "Events by what became of them.", ["outcome"], registry=registry
         )
+        self._counts = {
+            **dict.fromkeys((OUTLIER, ADVERSARIAL), self._count_rows),
+            **dict.fromkeys(ALERTS, self._count_alert),
+            DRIFT: self._count_window,
+        }
 
     async def start(self) -> None:
         """Nothing to open."""
@@ -52,8 +57,9 @@ class PrometheusSink:
         """Nothing to flush: the counts are read where they are."""
 
     async def send(self, event: CloudEvent) -> None:
-        """Count a verdict; acknowledge anything else. Raises `EventRefused` for a verdict that cannot be read."""
-        if event.type not in VERDICTS:
+        """Count a verdict or an alert; acknowledge anything else. Raises `EventRefused` for one that cannot be read."""
+        count = self._counts.get(event.type)
+        if count is None:
             self._outcomes.labels("ignored").inc()
             return
         identity = (*event.key, event.digest)
@@ -61,7 +67,7 @@ class PrometheusSink:
             self._outcomes.labels("duplicate").inc()
             return
         try:
-            (self._count_window if event.type == DRIFT else self._count_rows)(event)
+            count(event)
         except MalformedEvent as exc:
             self._outcomes.labels("malformed").inc()
             raise EventRefused(str(exc)) from exc
@@ -77,22 +83,11 @@ class PrometheusSink:
 
     def _count_window(self, event: CloudEvent) -> None:
         verdict = read_window_verdict(event)
-        labels = self._labels(event)
-        self._windows.labels(*labels, "drift" if verdict.is_drift else "no_drift").inc()
-        series = (*labels, verdict.key.component, verdict.key.endpoint)
-        if verdict.end < self._positions.get(series, 0) or labels == _OTHER:
-            return  # an older window that was delivered late says nothing of the present
-        self._remember_position(series, verdict.end)
-        self._p_value.labels(*labels).set(verdict.p_value)
-        self._open.labels(*labels).set(verdict.is_drift)
-        self._budget.labels(*labels).set(verdict.threshold)
+        self._drift.count_window(verdict, *_judge(event))
 
-    def _remember_position(self, series: tuple[str, ...], end: int) -> None:
-        """Components and endpoints are in no label, and foreign events name as many as they like: bounded here."""
-        self._positions[series] = end
-        self._positions.move_to_end(series)
-        if len(self._positions) > _POSITIONS_PER_SERIES * self._limit_series:
-            self._positions.popitem(last=False)
+    def _count_alert(self, event: CloudEvent) -> None:
+        alert, _ = read_alert(event)
+        self._drift.count_alert(alert, *_judge(event))
 
     def _labels(self, event: CloudEvent) -> tuple[str, ...]:
         key = ServiceKey.of(event)
@@ -106,3 +101,8 @@ class PrometheusSink:
         self._known[identity] = None
         if len(self._known) > self._remember:
             self._known.popitem(last=False)
+
+
+def _judge(event: CloudEvent) -> tuple[str, str]:
+    """The detector's name, and its artifact's digest."""
+    return event.extensions.get(DETECTOR, ""), event.extensions.get(ARTIFACT_DIGEST, "")

@@ -16,9 +16,11 @@ from prometheus_client import CollectorRegistry
 
 from wayside.eventing.clock import format_time, parse_time
 from wayside.eventing.event import CloudEvent
-from wayside.eventing.verdict import RowRange, RowVerdict, WindowVerdict
+from wayside.eventing.verdict import RowVerdict
 from wayside.eventing.vocabulary import OUTLIER, REQUEST, REQUEST_TIME, RESPONSE
+from wayside.eventing.window_verdict import RowRange, WindowVerdict
 from wayside.sinks.document import Document
+from wayside.sinks.elasticsearch.indices import MAPPINGS
 from wayside.sinks.elasticsearch.reader import ElasticsearchRecords
 from wayside.sinks.elasticsearch.settings import ElasticsearchSettings
 from wayside.sinks.elasticsearch.sink import ElasticsearchSink
@@ -108,7 +110,7 @@ async def remove_all(settings: ElasticsearchSettings) -> None:
     async with AsyncElasticsearch(settings.url) as client:
         for index in await client.indices.get(index=f"{settings.index_prefix}-*"):
             await client.indices.delete(index=index)
-        for kind in ("records", "windows", "conflicts"):
+        for kind in MAPPINGS:
             await client.options(ignore_status=404).indices.delete_index_template(
                 name=f"{settings.index_prefix}-{kind}"
             )

@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry
 
 from wayside.eventing.event import CloudEvent
 from wayside.eventing.sink import EventRefused, SinkUnavailable
-from wayside.eventing.verdict import RowRange
+from wayside.eventing.window_verdict import RowRange
 from wayside.sinks.elasticsearch.settings import Bounds, ElasticsearchSettings
 from wayside.sinks.elasticsearch.sink import ElasticsearchSink
 from wayside.sinks.merging import Mark

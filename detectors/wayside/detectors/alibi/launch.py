@@ -83,13 +83,24 @@ def start_loaded(
 
 def load(process: WorkerProcess, files: Mapping[str, bytes], command: WorkerCommand, start_s: float) -> SavedFacts:
     """Give a worker the files, in its own folder. Raises `ConfigurationError` where they are no detector for it."""
+    return SavedFacts.of(ask_to_load(process, files, command, start_s, judges="rows"))
+
+
+def ask_to_load(
+    process: WorkerProcess, files: Mapping[str, bytes], command: WorkerCommand, start_s: float, *, judges: str
+) -> Mapping[str, Any]:
+    """What a worker answers that has loaded these files, of a detector that judges `rows` or `windows`.
+
+    Raises `ConfigurationError`, or `WorkerLost`.
+    """
     shutil.rmtree(process.folder / _SAVED, ignore_errors=True)
     write_saved(files, process.folder / _SAVED)
     try:
-        told, _ = process.ask({"call": "load", "folder": _SAVED, "device": _device(command)}, [], start_s)
+        head = {"call": "load", "folder": _SAVED, "device": _device(command), "judges": judges}
+        told, _ = process.ask(head, [], start_s)
     except WorkerRefusal as exc:
         raise ConfigurationError(_refusal(exc, command.python)) from exc
-    return SavedFacts.of(told)
+    return told
 
 
 def fixed_noise(facts: SavedFacts, seed: int) -> Matrix:

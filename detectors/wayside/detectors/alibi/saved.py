@@ -19,7 +19,7 @@ _MOST_FILES = 256
 _MOST_FOLDERS_DEEP = 4
 
 
-def read_saved(folder: Path, limit_bytes: int = _LIMIT_BYTES) -> dict[str, bytes]:
+def read_saved(folder: Path, limit_bytes: int = _LIMIT_BYTES, *, is_drift: bool = False) -> dict[str, bytes]:
     """All files of it by their relative names. Raises `ConfigurationError` that names the file and the reason."""
     contents: dict[str, bytes] = {}
     try:
@@ -30,17 +30,31 @@ def read_saved(folder: Path, limit_bytes: int = _LIMIT_BYTES) -> dict[str, bytes
                 raise ConfigurationError(f"{folder} has more than {_MOST_FILES} files: name a saved detector's own")
     except OSError as exc:
         raise ConfigurationError(f"cannot read {exc.filename or folder}: {exc.strerror or exc}") from exc
-    check_saved(contents, str(folder))
+    check_saved(contents, str(folder), is_drift=is_drift)
     return contents
 
 
-def check_saved(contents: Mapping[str, bytes], where: str) -> None:
-    """Raises `ConfigurationError` where these are not the files of a saved outlier or adversarial detector."""
+def check_saved(contents: Mapping[str, bytes], where: str, *, is_drift: bool = False) -> None:
+    """Raises `ConfigurationError` where these are not the files of a saved outlier or adversarial detector, or where
+    `is_drift`, of a drift detector."""
+    if is_drift:
+        _check_saved_drift(contents, where)
+        return
     if any(mark in contents for mark in MARKS):
         return
     if DRIFT_MARK in contents:
-        raise ConfigurationError(f"{where} holds a drift detector, which judges windows and scores no rows")
+        raise ConfigurationError(
+            f"{where} holds a drift detector, which judges windows and scores no rows: wrap it as kind alibi-drift"
+        )
     raise ConfigurationError(f"{where} is no folder of alibi-detect's save_detector (it has no {' or '.join(MARKS)})")
+
+
+def _check_saved_drift(contents: Mapping[str, bytes], where: str) -> None:
+    if DRIFT_MARK in contents:
+        return
+    if any(mark in contents for mark in MARKS):
+        raise ConfigurationError(f"{where} holds a detector that scores rows, not windows: wrap it as kind alibi")
+    raise ConfigurationError(f"{where} is no folder of alibi-detect's save_detector (it has no {DRIFT_MARK})")
 
 
 def write_saved(contents: Mapping[str, bytes], folder: Path) -> None:

@@ -11,6 +11,7 @@ shape).
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import inspect
 import json
 import math
@@ -30,6 +31,7 @@ MOST_BLOCK_ROWS, PADDED_TO_ROWS = 2048, 16
 _BLOCK_VALUES = 1 << 18  # of rows given to the detector at once; images make many times as many inside of it
 _HEAD_LIMIT_BYTES, _ARRAYS_LIMIT_BYTES, _MOST_ARRAYS, _MOST_AXES = 1 << 20, 2 << 30, 4, 8
 _DTYPES = ("<f8", "<f4")
+_HERE = os.path.dirname(os.path.abspath(__file__))
 _LENGTH = struct.Struct("<I")
 _ERROR_CHARACTERS = 400
 
@@ -316,12 +318,12 @@ def _per_feature(by_feature: Any, features: int) -> Any:
 
 
 class Answers:
-    """What is answered to each request: first `load`, then `prepare`, then `score`. A second `load` takes the place of
-    the first."""
+    """What is answered to each request: `load`, `prepare`, then `score` or `test`. A second `load` replaces the
+    first."""
 
     def __init__(self, folder: str) -> None:
         self._folder = folder
-        self._saved: SavedDetector | None = None
+        self._saved: Any = None  # a `SavedDetector`, or a `SavedDrift`
 
     def answer(self, head: dict[str, Any], arrays: list[Any]) -> tuple[dict[str, Any], list[Any]]:
         try:
@@ -333,7 +335,7 @@ class Answers:
 
     def _answer(self, head: dict[str, Any], arrays: list[Any]) -> tuple[dict[str, Any], list[Any]]:
         if head["call"] == "load":
-            self._saved = SavedDetector(os.path.join(self._folder, head["folder"]))
+            self._saved = _open(os.path.join(self._folder, head["folder"]), head["judges"])
             _check_device(head["device"])
             return self._saved.facts(), []
         if self._saved is None:
@@ -341,9 +343,34 @@ class Answers:
         if head["call"] == "prepare":
             self._saved.prepare(head["shape"], *arrays)
             return {}, []
+        if head["call"] == "test":
+            return {}, self._saved.test(*arrays)
         scores, by_feature, error = self._saved.score(arrays[0], head["by_feature"])
         told = {"error": error, "alone": self._saved.is_alone}
         return told, [scores] if by_feature is None else [scores, by_feature]
+
+
+def _open(folder: str, judges: str) -> Any:
+    """Raises `Refusal`."""
+    if judges == "rows":
+        return SavedDetector(folder)
+    drift = _drift_worker()
+    drift.seed()  # online detectors draw their thresholds when they are loaded
+    detector = _load(folder)
+    try:
+        return drift.SavedDrift(detector)
+    except ValueError as exc:
+        raise Refusal("unloadable", str(exc)) from exc
+
+
+def _drift_worker() -> Any:
+    """The module beside this file; its folder is on no path."""
+    spec = importlib.util.spec_from_file_location("drift_worker", os.path.join(_HERE, "drift_worker.py"))
+    assert spec is not None, "it is a Python file"
+    assert spec.loader is not None, "and so has a loader"
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def _check_device(device: str) -> None:

@@ -9,11 +9,14 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
 from wayside.detectors.artifacts.files import check_file_name
+from wayside.detectors.drift.settings import WindowSettings
+from wayside.detectors.drift.transforms.registry import describe_transform
+from wayside.detectors.drift.transforms.transform import Transform
 from wayside.detectors.kinds.protocol import Array, Arrays, State, Vector
 from wayside.detectors.kinds.registry import STATEFUL_KINDS, WINDOW_KINDS
 from wayside.detectors.tabular.preprocessing import Preprocessing
@@ -21,9 +24,9 @@ from wayside.detectors.tabular.schema import Schema, to_json
 from wayside.eventing.errors import ConfigurationError
 from wayside.eventing.verdict import DetectorIdentity
 
-FORMAT, VERSION = "wayside.detector", 2
+FORMAT, VERSION = "wayside.detector", 3
 REFIT = "fit it again with 'wayside fit'"
-DETECTOR, PREPROCESSING = "detector", "preprocessing"
+DETECTOR, PREPROCESSING, TRANSFORM, SUMMARY = "detector", "preprocessing", "transform", "summary"
 MADE_BY = "wayside"  # in the provenance: the version that fitted it
 CALIBRATION_SCORES, FEATURE_THRESHOLDS = "calibration.scores", "calibration.features"
 _NAME = re.compile(r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?", re.ASCII)
@@ -42,11 +45,55 @@ class CalibrationRows:
             raise ValueError("the calibration scores are not finite numbers in rising order")
 
 
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """What a window detector holds windows against: how many rows, SHA-256 of them, and where the first and the last of
+    their times are known, those (RFC 3339)."""
+
+    rows: int
+    digest: str
+    from_time: str | None = None
+    to_time: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        return {"rows": self.rows, "digest": self.digest, "from": self.from_time, "to": self.to_time}
+
+    @classmethod
+    def from_json(cls, fields: Mapping[str, Any]) -> Self:
+        """The inverse of `to_json`. Raises `KeyError`, `TypeError` or `ValueError`."""
+        first, last = fields["from"], fields["to"]
+        if not all(each is None or isinstance(each, str) for each in (first, last)):
+            raise TypeError(f"the reference's times are {first!r:.64} and {last!r:.64}")
+        return cls(int(fields["rows"]), str(fields["digest"]), first, last)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Windowed:
+    """What only window detectors have: how windows are cut and what they may spend, what rows are put through before
+    the detector sees them, the reference, and its columns' quantiles as `ReferenceSummary` keeps them (or nothing)."""
+
+    settings: WindowSettings
+    transform: Transform
+    reference: Reference
+    summary: Arrays = field(default_factory=dict)
+
+    def arrays(self) -> Arrays:
+        parts = {TRANSFORM: self.transform.arrays(), SUMMARY: self.summary}
+        return {f"{part}.{name}": array for part, arrays in parts.items() for name, array in arrays.items()}
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            **self.settings.to_json(),
+            "transform": describe_transform(self.transform),
+            "reference": self.reference.to_json(),
+        }
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Artifact:
-    """A fitted detector. `alpha` is the budget of false alarms a row, or a window.
+    """A fitted detector. `alpha` is the budget of false alarms a row; of a window, what the fit took for its level.
 
-    `preprocessing` and `calibration` are None for window detectors, `window` (rows) is None for row detectors.
+    `preprocessing` and `calibration` are None for window detectors, `windowed` is None for row detectors.
     `provenance` holds numbers and texts for people. `digest` is computed, never given.
     """
 
@@ -57,7 +104,7 @@ class Artifact:
     state: State
     preprocessing: Preprocessing | None = None
     calibration: CalibrationRows | None = None
-    window: int | None = None
+    windowed: Windowed | None = None
     provenance: Mapping[str, Any] = field(default_factory=dict)
     digest: str = field(init=False)
 
@@ -76,6 +123,16 @@ class Artifact:
     def is_window_detector(self) -> bool:
         return self.kind in WINDOW_KINDS
 
+    @property
+    def windows(self) -> WindowSettings | None:
+        """How windows are cut and what they may spend; None for row detectors."""
+        return None if self.windowed is None else self.windowed.settings
+
+    @property
+    def transform(self) -> Transform | None:
+        """What rows are put through before a window detector sees them; None for row detectors."""
+        return None if self.windowed is None else self.windowed.transform
+
     def identity(self, name: str | None = None) -> DetectorIdentity:
         """Who the verdicts say has judged; `name` replaces the name it was fitted under."""
         version = str(self.provenance.get(MADE_BY, ""))
@@ -91,6 +148,8 @@ class Artifact:
             arrays[CALIBRATION_SCORES] = self.calibration.scores
             if self.calibration.feature_thresholds is not None:
                 arrays[FEATURE_THRESHOLDS] = self.calibration.feature_thresholds
+        if self.windowed is not None:
+            arrays |= self.windowed.arrays()
         return {name: little_endian(array) for name, array in sorted(arrays.items())}
 
     def manifest(self) -> dict[str, Any]:
@@ -101,7 +160,7 @@ class Artifact:
             "kind": self.kind,
             "name": self.name,
             "alpha": self.alpha,
-            "window": self.window,
+            "windows": None if self.windowed is None else self.windowed.to_json(),
             "input": to_json(self.schema),
             "arrays": {name: describe_array(array) for name, array in self.arrays().items()},
             "files": {name: describe_file(content) for name, content in sorted(self.state.files.items())},

@@ -29,18 +29,24 @@ from wayside.detectors.artifacts.artifact import (
     FORMAT,
     PREPROCESSING,
     REFIT,
+    SUMMARY,
+    TRANSFORM,
     VERSION,
     Artifact,
     CalibrationRows,
+    Reference,
+    Windowed,
     check_name,
     describe_array,
     describe_file,
 )
 from wayside.detectors.artifacts.files import FileMissing, Files, FolderFiles, check_file_name
+from wayside.detectors.drift.settings import WindowSettings
+from wayside.detectors.drift.transforms.registry import restore_transform
 from wayside.detectors.kinds.protocol import Array, Arrays, State
 from wayside.detectors.kinds.registry import KINDS
 from wayside.detectors.tabular.preprocessing import Preprocessing
-from wayside.detectors.tabular.schema import from_json
+from wayside.detectors.tabular.schema import Schema, from_json
 from wayside.eventing.errors import ConfigurationError
 
 MANIFEST, ARRAYS = "detector.json", "arrays.npz"
@@ -282,9 +288,20 @@ def _assemble(manifest: Mapping[str, Any], arrays: Arrays, contents: Mapping[str
         state=State(_part(arrays, DETECTOR), contents),
         preprocessing=Preprocessing(schema, **prepared) if prepared else None,
         calibration=None if scores is None else CalibrationRows(scores, arrays.get(FEATURE_THRESHOLDS)),
-        window=None if manifest["window"] is None else int(manifest["window"]),
+        windowed=_windowed(manifest["windows"], schema, arrays),
         provenance=provenance if isinstance(provenance, dict) else {},
     )
+
+
+def _windowed(said: Any, schema: Schema, arrays: Arrays) -> Windowed | None:
+    if said is None:
+        return None
+    try:
+        settings = WindowSettings.from_json(said)
+    except ConfigurationError as exc:  # a value out of its range, which no fit has written
+        raise ValueError(str(exc)) from exc
+    transform = restore_transform(said["transform"], schema, _part(arrays, TRANSFORM))
+    return Windowed(settings, transform, Reference.from_json(said["reference"]), _part(arrays, SUMMARY))
 
 
 def _alpha(value: Any) -> float:

@@ -5,6 +5,7 @@ Invariant: either files or a log of events, never both and never neither.
 
 import argparse
 import csv
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,9 @@ from wayside.detectors.tabular.event_rows import Side
 from wayside.eventing.clock import Clock
 from wayside.eventing.command import parse_size
 from wayside.eventing.errors import ConfigurationError
+
+_RATE = re.compile(r"\s*(\d+(?:\.\d+)?)\s+per\s+(second|minute|hour|day|week)\s*")
+_UNITS_S = {"second": 1, "minute": 60, "hour": 3600, "day": 86400, "week": 604800}
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +58,8 @@ def add_data_flags(parser: argparse.ArgumentParser) -> None:
     )
     add("--ordinary", action="append", default=[], metavar="VALUE",
         help="a label of ordinary rows, all others being outliers (default: 0 is ordinary, 1 an outlier)")  # fmt: skip
+    add("--time-column", metavar="COLUMN",
+        help="when each row was: RFC 3339, or seconds since the epoch (events have their own)")  # fmt: skip
     add("--header", type=Header, choices=list(Header), default=Header.AUTO, metavar="auto|yes|no",
         help="whether a CSV file's first line names columns (default: where no cell of it is a number)")  # fmt: skip
     add("--data-limit", type=parse_size, default=LIMIT_BYTES, metavar="SIZE",
@@ -68,12 +74,15 @@ def data_of(arguments: argparse.Namespace, clock: Clock, allow_missing: bool = T
         columns=_names(arguments.columns),
         categories=frozenset(arguments.category),
         label=arguments.label,
+        time=arguments.time_column,
         ordinary=frozenset(arguments.ordinary),
         header=arguments.header,
         limit_bytes=arguments.data_limit,
     )
     if reading.label in {*reading.columns, *reading.categories} and reading.label is not None:
         raise ConfigurationError(f"column {reading.label!r} is the label: it is no feature as well")
+    if reading.time is not None and reading.time in {*reading.columns, *reading.categories, reading.label}:
+        raise ConfigurationError(f"column {reading.time!r} is the time: it is no feature and no label as well")
     return Data(tuple(arguments.data), _stretch(arguments, clock), reading, allow_missing)
 
 
@@ -110,3 +119,11 @@ def read_rows(data: Data) -> tuple[Rows, list[str]]:
     logged = read_stretch(data.stretch, data.reading)
     told = [f"read {describe_outcomes(logged.outcomes)}"]
     return logged.rows, [*told, *([f"first refused: {logged.first_refused}"] if logged.first_refused else [])]
+
+
+def parse_rate(text: str) -> float:
+    """`10000 per hour` as rows a second. Raises `ConfigurationError`."""
+    match = _RATE.fullmatch(text.lower())
+    if match is None or not float(match[1]):
+        raise ConfigurationError(f"--expect-rows {text[:64]!r}: write it as '10000 per hour'")
+    return float(match[1]) / _UNITS_S[match[2]]

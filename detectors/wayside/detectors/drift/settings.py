@@ -35,6 +35,9 @@ class CountCut:
                 f"a step of {self.step} rows between windows of {self.rows}: give 1 to {self.rows}"
             )
 
+    def __str__(self) -> str:
+        return f"{self.rows} rows" if self.step == self.rows else f"{self.rows} rows, one every {self.step}"
+
 
 @dataclass(frozen=True, slots=True)
 class SpanCut:
@@ -50,6 +53,9 @@ class SpanCut:
             raise ConfigurationError(
                 f"a step of {self.step_s:g} s between windows of {self.span_s:g} s: at most the span"
             )
+
+    def __str__(self) -> str:
+        return f"{self.span_s:g} s" if self.step_s == self.span_s else f"{self.span_s:g} s, one every {self.step_s:g} s"
 
 
 Cut = CountCut | SpanCut
@@ -127,6 +133,11 @@ class WindowSettings:
             raise ConfigurationError(f"a level limit of {self.level_limit:g}: give a number between 0 and 1")
         if not 1 <= self.resolve_after <= 1000:
             raise ConfigurationError(f"an alert that resolves after {self.resolve_after} windows: give 1 to 1000")
+
+    @classmethod
+    def of_rows(cls, rows: int, share: float = 0.01) -> "WindowSettings":
+        """Windows of `rows` rows that follow each other, of which this share may be flagged where nothing drifts."""
+        return cls(CountCut(rows, rows), Budget(share))
 
     def to_json(self) -> dict[str, Any]:
         """As `detector.json` holds it."""

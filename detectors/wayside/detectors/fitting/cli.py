@@ -14,15 +14,18 @@ from pathlib import Path
 from wayside.detectors.artifacts.folder import check_target, save
 from wayside.detectors.data.console import EXIT_INTERRUPTED, OutputFailed, say
 from wayside.detectors.data.flags import Data, add_data_flags, data_of, read_data
-from wayside.detectors.fitting.fit import WRAPPED_KIND, FitReport, FitSettings, fit_artifact
+from wayside.detectors.fitting.fit import FitReport, FitSettings, fit_artifact
 from wayside.detectors.fitting.kind_options import describe_kinds, options_of
 from wayside.detectors.fitting.progress import shown_progress
 from wayside.detectors.fitting.provenance import with_provenance
 from wayside.detectors.fitting.push import Fitted, PushFailed, check_push_url, push
 from wayside.detectors.fitting.report.document import repeats_of
 from wayside.detectors.fitting.report.files import PAGE_FILE, write_report
+from wayside.detectors.fitting.window_flags import add_window_flags, check_no_window_flags, plan_of
+from wayside.detectors.fitting.window_plan import WindowPlan
+from wayside.detectors.fitting.window_promise import window_promise
 from wayside.detectors.kinds.protocol import Device, Execution
-from wayside.detectors.kinds.registry import KINDS, WINDOW_KINDS
+from wayside.detectors.kinds.registry import CODE_KINDS, KINDS, WINDOW_KINDS
 from wayside.detectors.tabular.preprocessing import Scaling
 from wayside.detectors.tabular.table import Table
 from wayside.eventing.clock import Clock, SystemClock
@@ -31,7 +34,8 @@ from wayside.eventing.errors import ConfigurationError, MissingExtra, WaysideErr
 
 ENVIRONMENT = "WAYSIDE_FIT"
 _NO_REPORT = "none"
-_GOOD_REFERENCE_WINDOWS = 10
+_OF_WINDOWS = ("keep", "drop")  # of the policies for what is missing
+DEFAULT_ALPHA = 0.01  # of rows
 _MODULES_OF_EXTRAS = {
     "sklearn": "fit",
     "scipy": "detectors",
@@ -60,21 +64,26 @@ def parse(argv: Sequence[str], environ: Mapping[str, str], clock: Clock | None =
     arguments = parse_arguments(_parser(is_help), argv, environ, ENVIRONMENT)
     settings = _settings(arguments)
     options_of(arguments.kind, settings.options)
-    if (arguments.saved is not None) != (arguments.kind == WRAPPED_KIND):
+    if (arguments.saved is not None) != (arguments.kind in CODE_KINDS):
         raise ConfigurationError("--saved DIR names what kind alibi wraps: give both or neither")
+    if arguments.missing in _OF_WINDOWS and arguments.kind not in WINDOW_KINDS:
+        raise ConfigurationError(f"--missing {arguments.missing} is for kinds that judge windows: impute, or refuse")
     report = None if arguments.report == _NO_REPORT else Path(arguments.report or arguments.out)
     push_url = check_push_url(arguments.push_url) if arguments.push_url else None
-    data = data_of(arguments, clock or SystemClock(), allow_missing=arguments.missing == "impute")
+    data = data_of(arguments, clock or SystemClock(), allow_missing=arguments.missing != "refuse")
     return FitCommand(arguments.kind, data, arguments.out, settings, report, push_url)
 
 
 def _settings(arguments: argparse.Namespace) -> FitSettings:
+    is_windowed = arguments.kind in WINDOW_KINDS
+    if not is_windowed:
+        check_no_window_flags(arguments)
     return FitSettings(
-        name=arguments.name or ("drift" if arguments.kind in WINDOW_KINDS else "outlier"),
-        alpha=arguments.alpha,
+        name=arguments.name or ("drift" if is_windowed else "outlier"),
+        alpha=DEFAULT_ALPHA if arguments.alpha is None else arguments.alpha,
         holdout=arguments.holdout,
         seed=arguments.seed,
-        window=arguments.window,
+        windows=plan_of(arguments) if is_windowed else WindowPlan(),
         scaling=None if arguments.scaling is None else Scaling(arguments.scaling),
         options=dict(_option(text) for text in arguments.set),
         test_share=arguments.test_share,
@@ -95,6 +104,7 @@ def _parser(with_kinds: bool) -> argparse.ArgumentParser:
     parser.add_argument("kind", choices=KINDS, metavar="KIND", help=f"one of {', '.join(KINDS)}")
     add_data_flags(parser)
     _add_fit_flags(parser)
+    add_window_flags(parser)
     _add_wrap_flags(parser)
     return parser
 
@@ -102,17 +112,17 @@ def _parser(with_kinds: bool) -> argparse.ArgumentParser:
 def _add_fit_flags(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--out", required=True, type=Path, metavar="DIR", help="the artifact's folder")
-    add("--false-alarm-rate", "--alpha", dest="alpha", type=float, default=0.01, metavar="RATE",
-        help="false alarms a row, or a window (default: 0.01)")  # fmt: skip
+    add("--false-alarm-rate", "--alpha", dest="alpha", type=float, metavar="RATE",
+        help="false alarms a row (default: 0.01), or a window")  # fmt: skip
     add("--holdout", type=float, default=0.5, metavar="SHARE", help="of the rows, calibrates (default: 0.5)")
     add("--test-share", type=float, default=0.2, metavar="SHARE",
         help="of labelled ordinary rows, tests the outcome together with the outliers (default: 0.2)")  # fmt: skip
-    add("--missing", choices=["impute", "refuse"], default="impute",
-        help="fill in what is missing, now and when scoring, or refuse such data (default: impute)")  # fmt: skip
+    add("--missing", choices=["impute", "keep", "drop", "refuse"],
+        help="of rows: fill in what is missing, now and when scoring (default), or refuse such data; of windows: keep"
+        " where the kind takes it (default), drop such rows, or refuse")  # fmt: skip
     add("--scaling", choices=[each.value for each in Scaling], help="of columns (default: the kind's own)")
     add("--seed", type=int, default=0, metavar="N", help="of the random split, and of the fit (default: 0)")
-    add("--name", help="the detector's name (default: outlier; drift for ks)")
-    add("--window", type=int, default=200, metavar="ROWS", help="rows a window, for ks (default: 200)")
+    add("--name", help="the detector's name (default: outlier, or drift)")
     add("--set", action="append", default=[], metavar="NAME=VALUE", help="an option of the kind: k=10; may be repeated")
     add("--report", metavar="DIR|none", help="where report.html and report.json go (default: into --out)")
     add("--push-url", metavar="URL", help="a Prometheus Pushgateway that is told what the fit came to")
@@ -208,7 +218,9 @@ def describe(report: FitReport, out: Path) -> list[str]:
     """What was made and what it promises, in lines for people."""
     artifact = report.artifact
     head = f"wrote {out}: {artifact.kind} '{artifact.name}', {artifact.features} columns, digest {artifact.digest[:12]}"
-    return [head, *(_window_promise(report) if report.interval is None else _row_promise(report))]
+    if artifact.windowed is not None and report.windows is not None:
+        return [head, *window_promise(artifact.windowed, report.windows)]
+    return [head, *_row_promise(report)]
 
 
 def _row_promise(report: FitReport) -> list[str]:
@@ -224,17 +236,3 @@ def _row_promise(report: FitReport) -> list[str]:
         f"a row is flagged where its score is above {report.threshold:.6g}",
         *([] if report.tested is None else report.tested.quality.lines()),
     ]
-
-
-def _window_promise(report: FitReport) -> list[str]:
-    artifact, windows = report.artifact, report.fitted_rows / (report.artifact.window or 1)
-    lines = [
-        f"reference of {report.fitted_rows} rows, which is {windows:.1f} windows of {artifact.window} rows",
-        f"false alarms asked for: {artifact.alpha:.3%} of windows; the test promises at most that, on average over"
-        " references of this size",
-    ]
-    if windows < _GOOD_REFERENCE_WINDOWS:
-        lines.append(
-            f"for this one reference the rate may be higher: give {_GOOD_REFERENCE_WINDOWS} windows of rows or more"
-        )
-    return lines

@@ -17,18 +17,18 @@ from wayside.detectors.artifacts.artifact import Artifact, CalibrationRows, chec
 from wayside.detectors.fitting.kind_options import options_of
 from wayside.detectors.fitting.repeats import count_repeats, words_of
 from wayside.detectors.fitting.split import Shares, Split, split
+from wayside.detectors.fitting.window_plan import WindowPlan
+from wayside.detectors.fitting.windows import WindowOutcome, Wrapped, fit_windows
 from wayside.detectors.kinds.protocol import (
     Execution,
     FitContext,
     Matrix,
     Progress,
     RowDetector,
-    Sample,
     Vector,
-    WindowFitContext,
     untold,
 )
-from wayside.detectors.kinds.registry import STATEFUL_KINDS, WINDOW_KINDS, row_detector, window_detector
+from wayside.detectors.kinds.registry import CODE_KINDS, STATEFUL_KINDS, WINDOW_KINDS, row_detector, window_detector
 from wayside.detectors.scoring.calibration import (
     Calibration,
     Interval,
@@ -48,10 +48,10 @@ WRAPPED_KIND = "alibi"  # which is not fitted here: all rows calibrate what was 
 
 @dataclass(frozen=True, slots=True)
 class FitSettings:
-    """How to fit. `alpha` is the budget of false alarms a row (row detectors) or a window (window detectors).
+    """How to fit. `alpha` is the budget of false alarms a row; that of a window detector is in its `windows`.
 
     `holdout` is the share of rows that calibrate a row detector; of labelled rows `test_share` of the ordinary ones are
-    set aside before. `window` is the rows of a window detector's window, `scaling` the kind's own where it is None.
+    set aside before. `windows` is for window detectors alone, `scaling` the kind's own where it is None.
     `options` are the kind's own, by name. `saved` is what the kind `alibi` wraps, `execution` how that runs.
     """
 
@@ -59,7 +59,7 @@ class FitSettings:
     alpha: float = 0.01
     holdout: float = 0.5
     seed: int = 0
-    window: int = 200
+    windows: WindowPlan = field(default_factory=WindowPlan)
     scaling: Scaling | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     test_share: float = 0.2
@@ -70,9 +70,8 @@ class FitSettings:
         check_name(self.name)
         if not 0 < self.alpha < 1:
             raise ConfigurationError(f"alpha is {self.alpha:g}: give a number between 0 and 1")
-        for setting, count, least in (("window", self.window, 2), ("seed", self.seed, 0)):
-            if count < least:
-                raise ConfigurationError(f"{setting} is {count}: give {least} or more")
+        if self.seed < 0:
+            raise ConfigurationError(f"seed is {self.seed}: give 0 or more")
         self.shares  # noqa: B018  # they check themselves
 
     @property
@@ -94,7 +93,8 @@ class FitReport:
     """What came of a fit. `interval` is the 90 % interval of the false-alarm rate, and `threshold` the score above
     which a row is flagged; both are None for window detectors, which need no calibration rows. `tested` is there where
     rows are labelled; `curve` has a figure an epoch where the kind was trained. `repeated_rows` of the calibration rows
-    equal one that the detector was fitted on, or where none was fitted on, one before them."""
+    equal one that the detector was fitted on, or where none was fitted on, one before them. `windows` is what is known
+    of a window detector besides."""
 
     artifact: Artifact
     fitted_rows: int
@@ -104,6 +104,7 @@ class FitReport:
     tested: Tested | None = None
     curve: tuple[float, ...] = ()
     repeated_rows: int = 0
+    windows: WindowOutcome | None = None
 
 
 def fit_artifact(kind: str, table: Table, settings: FitSettings, progress: Progress = untold) -> FitReport:
@@ -246,27 +247,29 @@ def _test(detector: RowDetector, preprocessing: Preprocessing, rows: Table, cali
 
 
 def _fit_window_detector(kind: str, table: Table, settings: FitSettings, context: FitContext) -> FitReport:
-    if len(table) < settings.window:
-        raise ConfigurationError(
-            f"{len(table)} rows are too few for windows of {settings.window}: the reference needs at least a window,"
-            " better ten; give more rows or a smaller --window"
+    options = options_of(kind, settings.options)
+    with _wrapped_drift(kind, settings, options) as wrapped:
+        artifact, outcome = fit_windows(
+            *(window_detector(kind), table, settings.windows, options, context),
+            name=settings.name,
+            scaling=settings.scaling,
+            wrapped=wrapped,
         )
-    if np.isnan(table.values).any():
-        raise ConfigurationError("the reference of a window detector has a value that is missing: leave such rows out")
-    if table.categories:
-        name = table.known_as[min(table.categories)]
-        raise ConfigurationError(f"{kind} takes numbers, and column {name[:64]!r} holds categories: leave it out")
-    detector = window_detector(kind).fit(
-        Sample.untimed(table.values),
-        options_of(kind, settings.options),
-        WindowFitContext(context.seed, context.progress, context.measured, settings.window, level=settings.alpha),
-    )
-    artifact = Artifact(
-        kind=kind,
-        name=settings.name,
-        alpha=settings.alpha,
-        schema=Schema.of(table),
-        state=detector.state(),
-        window=settings.window,
-    )
-    return FitReport(artifact, len(table), 0, None, None)
+    return FitReport(artifact, len(table) - outcome.dropped_rows, 0, None, None, windows=outcome)
+
+
+@contextmanager
+def _wrapped_drift(kind: str, settings: FitSettings, options: Any) -> Iterator[Wrapped | None]:
+    """What alibi-detect saved, where that is what the kind wraps; its process is ended afterwards."""
+    if kind not in CODE_KINDS:
+        yield None
+        return
+    from wayside.detectors.kinds.alibi_drift import AlibiDriftDetector  # its process is no other kind's business
+
+    if settings.saved is None:
+        raise ConfigurationError(f"kind {kind} is not fitted here: name what alibi-detect saved with --saved DIR")
+    detector = AlibiDriftDetector.wrap(settings.saved, options, settings.execution)
+    try:
+        yield detector.checked
+    finally:
+        detector.close()

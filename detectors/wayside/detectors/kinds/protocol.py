@@ -142,7 +142,8 @@ class WindowTest:
     `p_value` holds for the window as a whole: where nothing drifts, P(p_value ≤ a) ≤ a for every a that is at least
     `least_p_value`, which is the smallest that the test can tell from a smaller one. Columns have one entry each in
     `feature_distance` and `feature_p_value` (not corrected for how many there are); both are empty for a test that has
-    no view of single columns.
+    no view of single columns. `parts` are the outcomes of several tests of the window by their names, where its p-value
+    is made of theirs.
     """
 
     statistic: float
@@ -150,6 +151,7 @@ class WindowTest:
     feature_distance: Vector
     feature_p_value: Vector
     least_p_value: float = 0.0
+    parts: "Mapping[str, WindowTest]" = field(default_factory=dict)
 
 
 class Kind(Protocol):

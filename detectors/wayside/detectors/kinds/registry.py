@@ -27,9 +27,30 @@ ROW_KINDS: Mapping[str, str] = MappingProxyType(
         "vae": "wayside.detectors.kinds.vae:VaeDetector",
     }
 )
-WINDOW_KINDS: Mapping[str, str] = MappingProxyType({"ks": "wayside.detectors.kinds.ks:KolmogorovSmirnov"})
+WINDOW_KINDS: Mapping[str, str] = MappingProxyType(
+    {
+        "adwin": "wayside.detectors.kinds.adwin:AdaptiveWindowing",
+        "alibi-drift": "wayside.detectors.kinds.alibi_drift:AlibiDriftDetector",
+        "chi2": "wayside.detectors.kinds.chi2:ChiSquared",
+        "classifier": "wayside.detectors.kinds.classifier:ClassifierTwoSample",
+        "context-mmd": "wayside.detectors.kinds.context_mmd:ContextMmd",
+        "cusum": "wayside.detectors.kinds.cusum:CumulativeSums",
+        "cvm": "wayside.detectors.kinds.cvm:CramerVonMises",
+        "cvm-online": "wayside.detectors.kinds.cvm_online:OnlineCramerVonMises",
+        "ddm": "wayside.detectors.kinds.ddm:DriftDetectionMethod",
+        "fisher": "wayside.detectors.kinds.fisher:FisherExact",
+        "ks": "wayside.detectors.kinds.ks:KolmogorovSmirnov",
+        "kswin": "wayside.detectors.kinds.kswin:SlidingKolmogorovSmirnov",
+        "lsdd": "wayside.detectors.kinds.lsdd:LeastSquaresDensityDifference",
+        "mmd": "wayside.detectors.kinds.mmd:MaximumMeanDiscrepancy",
+        "mmd-online": "wayside.detectors.kinds.mmd_online:OnlineMeanDiscrepancy",
+        "outlier-rate": "wayside.detectors.kinds.outlier_rate:OutlierRate",
+        "several": "wayside.detectors.kinds.several:Several",
+        "tabular": "wayside.detectors.kinds.tabular:Tabular",
+    }
+)
 STATEFUL_KINDS = frozenset({"mahalanobis-online"})  # of the row kinds: those that are moved on by what they judge
-CODE_KINDS = frozenset({"alibi"})  # those whose files can run code when they are loaded
+CODE_KINDS = frozenset({"alibi", "alibi-drift"})  # those whose files can run code when they are loaded
 KINDS = (*ROW_KINDS, *WINDOW_KINDS)
 
 

@@ -11,7 +11,7 @@ from typing import Self
 
 import numpy as np
 
-from wayside.detectors.artifacts.artifact import REFIT, Artifact
+from wayside.detectors.artifacts.artifact import REFIT, Artifact, Windowed
 from wayside.detectors.kinds.protocol import Array, Execution, Matrix, RowDetector, Scores, Vector, WindowDetector
 from wayside.detectors.kinds.registry import row_detector, window_detector
 from wayside.detectors.scoring.calibration import Calibration, above, cut
@@ -150,12 +150,19 @@ def _all_finite(values: Array) -> bool:
     return b"\0" not in np.isfinite(values).tobytes()
 
 
-def restore_window_detector(artifact: Artifact) -> tuple[WindowDetector, int]:
-    """The window detector of an artifact and its window's size in rows. Raises `ConfigurationError`."""
+def restore_window_detector(artifact: Artifact, execution: Execution | None = None) -> tuple[WindowDetector, Windowed]:
+    """The window detector of an artifact, and what only such artifacts have. Raises `ConfigurationError`."""
     try:
-        detector = window_detector(artifact.kind).restore(artifact.state, Execution())
+        detector = window_detector(artifact.kind).restore(artifact.state, execution or Execution())
     except _DAMAGE as exc:
         raise ConfigurationError(f"artifact {artifact.name!r} is no {artifact.kind} detector ({exc}): {REFIT}") from exc
-    if artifact.window is None or artifact.window < 1:
-        raise ConfigurationError(f"artifact {artifact.name!r} names no window: {REFIT}")
-    return detector, artifact.window
+    windowed = artifact.windowed
+    if windowed is None:
+        raise ConfigurationError(f"artifact {artifact.name!r} names no windows: {REFIT}")
+    made = len(windowed.transform.names)
+    if detector.features != made:
+        raise ConfigurationError(
+            f"artifact {artifact.name!r} makes {made} features of its input and was fitted on {detector.features}:"
+            f" {REFIT}"
+        )
+    return detector, windowed

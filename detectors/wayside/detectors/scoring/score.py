@@ -16,6 +16,7 @@ from wayside.detectors.scoring.judge import RowJudge
 from wayside.detectors.scoring.parts import score_parts
 from wayside.detectors.scoring.quality import Truths
 from wayside.detectors.scoring.score_lines import ScoredRow, Write
+from wayside.detectors.tabular.schema import Schema
 from wayside.detectors.tabular.table import Table
 
 NOT_FINITE = "the score is not finite"
@@ -40,16 +41,16 @@ class Scored:
         return int(np.isinf(self.scores).sum())
 
 
-def code_rows(judge: RowJudge, table: Table, skip_bad: bool) -> tuple[Matrix, Truths]:
+def code_rows(schema: Schema, table: Table, skip_bad: bool) -> tuple[Matrix, Truths]:
     """The table's coded rows, shape (n, columns), and which of them fit the schema, shape (n,).
 
     Raises `ConfigurationError` that names the first that does not, unless such are skipped.
     """
     if not skip_bad:
-        coded = judge.schema.encode_table(table)
+        coded = schema.encode_table(table)
         return coded, np.ones(len(coded), np.bool_)
-    coded = judge.schema.align_table(table)
-    fits: Truths = np.logical_not(judge.schema.misfits(coded).any(axis=1))
+    coded = schema.align_table(table)
+    fits: Truths = np.logical_not(schema.misfits(coded).any(axis=1))
     return coded, fits
 
 

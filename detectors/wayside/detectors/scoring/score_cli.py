@@ -1,7 +1,8 @@
-"""`wayside score`: what a detector says of the rows of a file, and how good that is where they are labelled.
+"""`wayside score`: what a detector says of the rows of a file, or of the windows they make, and how good that is where
+they are labelled.
 
-Invariant: exit status 0 means that every row has its line; 1 that writing ended early, 2 that nothing was scored, 130
-that it was interrupted, and one line says why. Lines go to stdout or a file, all else to stderr.
+Invariant: exit status 0 means that every row, or window, has its line; 1 that writing ended early, 2 that nothing was
+scored, 130 that it was interrupted, and one line says why. Lines go to stdout or a file, all else to stderr.
 """
 
 import argparse
@@ -13,18 +14,22 @@ from dataclasses import dataclass, replace
 from wayside.detectors.artifacts.artifact import Artifact
 from wayside.detectors.artifacts.locations import open_artifact
 from wayside.detectors.data.console import EXIT_INTERRUPTED, OutputFailed, leave_stdout
-from wayside.detectors.data.flags import Data, add_data_flags, data_of, read_rows
+from wayside.detectors.data.flags import Data, add_data_flags, data_of, parse_rate, read_rows
 from wayside.detectors.data.tables.reading import Expected
+from wayside.detectors.drift.judging.judge import WindowJudge
 from wayside.detectors.kinds.protocol import Device, Execution
+from wayside.detectors.scoring.arrivals import DEFAULT_SPACING_S
 from wayside.detectors.scoring.judge import RowJudge
 from wayside.detectors.scoring.quality import Quality, check_metrics
 from wayside.detectors.scoring.score import Scored, code_rows, score_table
 from wayside.detectors.scoring.score_lines import STDOUT, check_target, open_lines
+from wayside.detectors.scoring.score_windows import score_windows
+from wayside.detectors.scoring.window_lines import ScoredWindow
 from wayside.detectors.tabular.schema import Schema
 from wayside.detectors.tabular.table import Table
 from wayside.eventing.clock import SystemClock
 from wayside.eventing.command import EXIT_CONFIGURATION, EXIT_FAILED, Parser, parse_arguments
-from wayside.eventing.errors import ConfigurationError, WaysideError
+from wayside.eventing.errors import WaysideError
 
 ENVIRONMENT = "WAYSIDE_SCORE"
 
@@ -38,6 +43,7 @@ class ScoreCommand:
     out: str
     skip_bad: bool
     execution: Execution
+    rows_per_s: float | None = None
 
 
 def parse(argv: Sequence[str], environ: Mapping[str, str]) -> ScoreCommand:
@@ -48,7 +54,8 @@ def parse(argv: Sequence[str], environ: Mapping[str, str]) -> ScoreCommand:
     )
     data = data_of(arguments, SystemClock())
     out = check_target(arguments.out, data.sources)
-    return ScoreCommand(arguments.artifact, data, out, arguments.skip_bad, execution)
+    rate = None if arguments.expect_rows is None else parse_rate(arguments.expect_rows)
+    return ScoreCommand(arguments.artifact, data, out, arguments.skip_bad, execution, rate)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -61,6 +68,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--skip-bad", action="store_true",
         help="go on past rows that a service would refuse (default: name the first and end)")  # fmt: skip
+    add("--expect-rows", metavar="RATE",
+        help="of windows of rows without times: '10000 per hour' (default: 1 per second)")  # fmt: skip
     add("--device", choices=[each.value for each in Device], default=Device.CPU.value,
         help="what scores graphs (default: cpu)")  # fmt: skip
     add("--trust-pickle", action="store_true", help="for kind alibi: allow loading files that can run code")
@@ -90,14 +99,45 @@ def main(argv: Sequence[str], environ: Mapping[str, str]) -> int:
 
 def _score(command: ScoreCommand) -> None:
     artifact = open_artifact(command.artifact)
-    with _judge_of(artifact, command.execution) as judge:
+    score = _score_windows if artifact.is_window_detector else _score_rows
+    print("\n".join(score(artifact, command)), file=sys.stderr)
+
+
+def _score_rows(artifact: Artifact, command: ScoreCommand) -> list[str]:
+    judge = RowJudge.of(artifact, command.execution)
+    with _closing(judge.detector):
         table = _read(command.data, judge.schema)
         if table.labels is not None:
             check_metrics(table.labels)
-        coded, fits = code_rows(judge, table, command.skip_bad)
+        coded, fits = code_rows(judge.schema, table, command.skip_bad)
         with open_lines(command.out) as write:
             scored = score_table(judge, coded, fits, write)
-    print("\n".join(summary(scored, table, artifact)), file=sys.stderr)
+    return summary(scored, table, artifact)
+
+
+def _score_windows(artifact: Artifact, command: ScoreCommand) -> list[str]:
+    judge = WindowJudge.of(artifact, artifact.identity(), command.execution)
+    with _closing(judge.detector):
+        table = _read(command.data, judge.schema)
+        coded, fits = code_rows(judge.schema, table, command.skip_bad)
+        taken = table.rows(fits)
+        with open_lines(command.out, ScoredWindow._fields) as write:
+            scored = score_windows(judge, coded[fits], taken.time_s, write, _spacing_s(command, table))
+    skipped = len(table) - len(taken)
+    return [
+        *scored.lines(),
+        *([f"{skipped} rows were skipped: a service would refuse them"] if skipped else []),
+        *([] if taken.labels is None else scored.detection(taken.labels).lines()),
+    ]
+
+
+def _spacing_s(command: ScoreCommand, table: Table) -> float:
+    """How far apart rows without times are taken to be."""
+    if table.time_s is not None:
+        return DEFAULT_SPACING_S
+    spacing_s = DEFAULT_SPACING_S if command.rows_per_s is None else 1.0 / command.rows_per_s
+    print(f"wayside score: the rows have no times: row n stands at n times {spacing_s:.3g} s", file=sys.stderr)
+    return spacing_s
 
 
 def _complain(reason: str, status: int) -> int:
@@ -106,17 +146,12 @@ def _complain(reason: str, status: int) -> int:
 
 
 @contextmanager
-def _judge_of(artifact: Artifact, execution: Execution) -> Iterator[RowJudge]:
-    """The judge in an artifact; what runs in a process of its own is ended afterwards."""
-    if artifact.is_window_detector:
-        raise ConfigurationError(
-            f"a {artifact.kind} detector judges windows of rows, not rows: there is no score a row"
-        )
-    judge = RowJudge.of(artifact, execution)
+def _closing(detector: object) -> Iterator[None]:
+    """What runs in a process of its own is ended afterwards."""
     try:
-        yield judge
+        yield
     finally:
-        close = getattr(judge.detector, "close", None)
+        close = getattr(detector, "close", None)
         if close is not None:
             close()
 

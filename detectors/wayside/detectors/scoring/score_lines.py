@@ -1,7 +1,7 @@
-"""What `wayside score` writes: a line a row, as JSON or as CSV.
+"""What `wayside score` writes: a line a row, or a window, as JSON or as CSV.
 
-Invariant: every row of the data has one line, in order; JSON holds no NaN and no infinity. A file is written whole or
-not at all, and is none of the data.
+Invariant: every row of the data, or window, has one line, in order; JSON holds no NaN and no infinity. A file is
+written whole or not at all, and is none of the data.
 """
 
 import csv
@@ -31,9 +31,9 @@ class ScoredRow(NamedTuple):
 
 
 class Write(Protocol):
-    """Takes rows as they are scored."""
+    """Takes lines as they are scored: named tuples of numbers, texts, truths, None, or tuples of texts."""
 
-    def __call__(self, rows: Sequence[ScoredRow]) -> None: ...
+    def __call__(self, rows: Sequence[Any]) -> None: ...
 
 
 def check_target(target: str, sources: Iterable[Path]) -> str:
@@ -49,8 +49,8 @@ def check_target(target: str, sources: Iterable[Path]) -> str:
 
 
 @contextmanager
-def open_lines(target: str) -> Iterator[Write]:
-    """Where the lines go: JSON lines on stdout, or a file, which is replaced once all are there.
+def open_lines(target: str, fields: Sequence[str] = ScoredRow._fields) -> Iterator[Write]:
+    """Where lines of these fields go: JSON lines on stdout, or a file, which is replaced once all are there.
 
     Raises `ConfigurationError` where it cannot be made, and `OutputFailed` where it cannot be written to its end.
     `BrokenPipeError` says that whoever read stdout has gone.
@@ -68,7 +68,7 @@ def open_lines(target: str) -> Iterator[Write]:
     try:
         with _writing(target):
             with file:
-                yield _csv_lines(file) if target.endswith(".csv") else _json_lines(file)
+                yield _csv_lines(file, fields) if target.endswith(".csv") else _json_lines(file)
             os.replace(part, target)
     finally:
         part.unlink(missing_ok=True)
@@ -85,21 +85,23 @@ def _writing(where: str) -> Iterator[None]:
 
 
 def _json_lines(file: IO[str]) -> Write:
-    def write(rows: Sequence[ScoredRow]) -> None:
+    def write(rows: Sequence[Any]) -> None:
         file.write("".join(json.dumps(row._asdict(), allow_nan=False) + "\n" for row in rows))
 
     return write
 
 
-def _csv_lines(file: IO[str]) -> Write:
+def _csv_lines(file: IO[str], fields: Sequence[str]) -> Write:
     writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(ScoredRow._fields)
+    writer.writerow(fields)
 
-    def write(rows: Sequence[ScoredRow]) -> None:
+    def write(rows: Sequence[Any]) -> None:
         writer.writerows([_cell(value) for value in row] for row in rows)
 
     return write
 
 
 def _cell(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return "; ".join(value)
     return str(value).lower() if isinstance(value, bool) else value

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from wayside.detectors.artifacts.artifact import Artifact
+from wayside.detectors.drift.settings import CountCut
 from wayside.detectors.serving import cli
 from wayside.detectors.serving.answering import Wanted
 from wayside.detectors.serving.reply_terms import ReplyTerms
@@ -98,10 +99,10 @@ def check_artifact(arguments: argparse.Namespace, artifact: Artifact) -> None:
 
 def _check_windows(arguments: argparse.Namespace, artifact: Artifact, where: str) -> None:
     size = getattr(arguments, "drift_batch_size", None)
-    if size is not None and size != artifact.window:
+    cut = None if artifact.windows is None else artifact.windows.cut
+    if size is not None and cut != CountCut(size, size):
         raise ConfigurationError(
-            f"{where} tests windows of {artifact.window} rows: say --drift_batch_size {artifact.window},"
-            f" or fit it again with --window {size}"
+            f"{where} tests windows of {cut}: leave --drift_batch_size out, or fit it again with --window {size}"
         )
     for flag, given in (("event_type", arguments.event_type), ("event_source", arguments.event_source)):
         if given:

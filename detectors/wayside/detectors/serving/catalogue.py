@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Any, Protocol
 
 from wayside.detectors.artifacts.artifact import Artifact
+from wayside.detectors.drift.settings import WindowSettings
 from wayside.detectors.kinds.registry import STATEFUL_KINDS
 from wayside.detectors.scoring.calibration import Calibration
 from wayside.detectors.serving.answering import PLAIN, Answer, Answering, Wanted
@@ -41,7 +42,7 @@ class Card:
 
     identity: DetectorIdentity
     schema: Schema
-    window: int | None
+    windows: WindowSettings | None
     threshold: float | None
     gives_feature_scores: bool
     provenance: Mapping[str, Any]
@@ -51,7 +52,7 @@ class Card:
         known = artifact.calibration
         threshold = None if known is None else Calibration(known.scores, artifact.alpha).threshold
         explains = known is not None and known.feature_thresholds is not None
-        return cls(identity, artifact.schema, artifact.window, threshold, explains, artifact.provenance)
+        return cls(identity, artifact.schema, artifact.windows, threshold, explains, artifact.provenance)
 
     @property
     def version(self) -> str:
@@ -123,7 +124,7 @@ class ServedDetector:
 
     @property
     def judges_rows(self) -> bool:
-        return self.card.window is None
+        return self.card.windows is None
 
     @property
     def is_replaceable(self) -> bool:

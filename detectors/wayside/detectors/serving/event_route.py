@@ -25,10 +25,10 @@ from wayside.detectors.serving.request_body import (
     RouteLimits,
 )
 from wayside.detectors.serving.whole_response import RESPOND, Respond
+from wayside.detectors.tabular.event_rows import is_judged
 from wayside.eventing.errors import MalformedEvent, QueueFull, WaysideError
 from wayside.eventing.event import CloudEvent
 from wayside.eventing.http_binding import Headers, decode, encode_binary
-from wayside.eventing.vocabulary import is_prediction_or_input
 
 log = logging.getLogger("wayside.detectors")
 Scope = dict[str, Any]
@@ -117,7 +117,7 @@ class EventRoute:
         told = BodyHeaders.of(headers)
         with self._held.request(told.announced) as body:
             event = await self._decode(headers, await body.inflate(await body.read(receive), told.coding))
-            if event.type not in answering.types or not is_prediction_or_input(event):
+            if event.type not in answering.types or not is_judged(event):
                 return _ACKNOWLEDGED
             wanted = self._wanted.asked_by(headers)
             watch = watch_of(scope) if answering.may_drop else ClientWatch()

@@ -11,11 +11,10 @@ from collections.abc import Awaitable, Callable, Container
 
 from wayside.detectors.serving.answering import Answer
 from wayside.detectors.serving.metrics import DetectorMetrics
-from wayside.detectors.tabular.event_rows import Side
+from wayside.detectors.tabular.event_rows import Side, is_judged
 from wayside.eventing.errors import MalformedEvent, QueueFull, WaysideError
 from wayside.eventing.event import CloudEvent
 from wayside.eventing.sink import EventRefused, Sink, SinkUnavailable
-from wayside.eventing.vocabulary import is_prediction_or_input
 
 _RETRY_AFTER_S = 1.0
 # verdicts that wait for their event to be sent again; more than a source has in flight, so that none is judged twice
@@ -52,7 +51,7 @@ class JudgingSink:
 
     async def send(self, event: CloudEvent) -> None:
         """Judge one event. Raises `EventRefused` for what cannot be judged, `SinkUnavailable` for what may be later."""
-        if event.type not in self._types or not is_prediction_or_input(event):
+        if event.type not in self._types or not is_judged(event):
             self._metrics.count("ignored")
             return
         answer = await self._answer(event)

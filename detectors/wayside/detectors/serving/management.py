@@ -117,7 +117,7 @@ class _Routes:
 
 
 def _summary(detector: ServedDetector) -> dict[str, Any]:
-    identity = detector.card.identity
+    identity, windows = detector.card.identity, detector.card.windows
     return {
         "name": detector.name,
         "kind": identity.kind,
@@ -125,7 +125,7 @@ def _summary(detector: ServedDetector) -> dict[str, Any]:
         "loaded": detector.is_loaded,
         "alpha": identity.alpha,
         "threshold": detector.card.threshold,
-        "window": detector.card.window,
+        "windows": None if windows is None else windows.to_json(),
     }
 
 

@@ -27,7 +27,14 @@ class ServiceMetrics:
         self.requests = self._counter("v2_requests", "V2 inference requests by outcome.", "detector", "outcome")
         self.unknown = self._counter("unknown", "Events and V2 requests for a detector that is not served.")
         self.windows = self._counter("windows", "Windows closed, by decision.", "decision")
-        self.verdicts = self._counter("verdicts", "Window verdicts posted to the sink, or refused by it.", "outcome")
+        self.window_rows = self._counter(
+            "window_rows", "Rows that came into no window, by what became of them.", "fate"
+        )
+        self.missing_values = self._counter("missing_values", "Values that were missing in rows taken into windows.")
+        self.alerts = self._counter("alerts", "Drift alerts by what became of them.", "outcome")
+        self.verdicts = self._counter(
+            "verdicts", "Verdicts and alerts posted to the sink, or refused by it.", "outcome"
+        )
         self.unpaired = self._counter("unpaired", "Parts of pairs that made no pair, by reason.", "role", "reason")
         self.batch_rows = Histogram(
             "wayside_detector_batch_rows",
@@ -40,7 +47,12 @@ class ServiceMetrics:
             "wayside_detector_device_info", "What scores.", ("detector", "device"), registry=self.registry
         )
         self._devices: dict[str, str] = {}
-        for counter, values in ((self.windows, ("drift", "no_drift")), (self.verdicts, ("posted", "refused"))):
+        for counter, values in (
+            (self.windows, ("drift", "no_drift", "unjudged")),
+            (self.window_rows, ("late", "overflow", "evicted")),
+            (self.alerts, ("opened", "updated", "resolved")),
+            (self.verdicts, ("posted", "refused")),
+        ):
             for value in values:
                 counter.labels(value)
         for role, reason in product(("request", "response"), _UNPAIRED):
@@ -68,7 +80,8 @@ class DetectorMetrics:
         self.service = service or ServiceMetrics()
         self.registry = self.service.registry
         self.windows, self.verdicts = self.service.windows, self.service.verdicts
-        self.unpaired = self.service.unpaired
+        self.window_rows, self.alerts = self.service.window_rows, self.service.alerts
+        self.missing_values, self.unpaired = self.service.missing_values, self.service.unpaired
         self.rows = self.service.rows.labels(detector)
         self.rows_flagged = self.service.rows_flagged.labels(detector)
         self.rows_failed = self.service.rows_failed.labels(detector)

@@ -105,6 +105,11 @@ class Opening:
                 f"{artifact.kind} judges rows and keeps nothing, and a pair's first part would have to wait on a"
                 " volume: serve it --on request or --on response"
             )
+        if self.settings.side.column is not None:
+            raise ConfigurationError(
+                f"{artifact.kind} judges rows of inputs or predictions: --on {self.settings.side.value} is for window"
+                " detectors"
+            )
 
     def _device(self, artifact: Artifact) -> str:
         """What scores it: a kind without a graph scores on the CPU whatever is asked."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from wayside.detectors.artifacts.artifact import Artifact, check_name
+from wayside.detectors.drift.settings import WindowLimits
 from wayside.detectors.kinds.protocol import Device, Execution
 from wayside.detectors.serving.answering import PLAIN, Wanted
 from wayside.detectors.serving.batching import BatchLimits
@@ -60,7 +61,8 @@ class DetectSettings:
     `default` names the detector that `POST /` is for where there are several. `side` says which events' rows are
     judged; `join` is for pairs, of a request with its response. `pull` says what is read from Kafka, and then no event
     port is opened. `sink_url` takes the verdicts that are no reply to a post: all of a window detector's, and with
-    `pull` a row detector's too. `kafka_config` is for it, too. `reload_every_s` None looks for no new artifact.
+    `pull` a row detector's too. `kafka_config` is for it, too. `windows` and `remember_s` bound what a window detector
+    holds. `reload_every_s` None looks for no new artifact.
     """
 
     artifacts: tuple[ArtifactAt, ...]
@@ -73,7 +75,8 @@ class DetectSettings:
     sink_url: str | None
     pull: Pull | None
     kafka_config: Path | None
-    retain_windows: int
+    windows: WindowLimits
+    remember_s: float
     batch: BatchLimits
     route: RouteLimits
     side: Side
@@ -105,7 +108,8 @@ def parse(argv: Sequence[str], environ: Mapping[str, str]) -> DetectSettings:
         sink_url=check_event_url(arguments.sink_url) if arguments.sink_url else None,
         pull=_pull(arguments, artifacts),
         kafka_config=arguments.kafka_config,
-        retain_windows=arguments.retain_windows,
+        windows=_window_limits(arguments),
+        remember_s=arguments.remember,
         batch=BatchLimits(max_batch_rows=arguments.max_batch_rows, max_wait_ms=arguments.max_wait_ms),
         route=RouteLimits(
             body_bytes=arguments.body_limit, inflated_bytes=arguments.body_limit, rows=arguments.max_rows
@@ -121,7 +125,10 @@ def _check_numbers(arguments: argparse.Namespace) -> None:
     for flag, value, least, most in (
         ("--max-batch-rows", arguments.max_batch_rows, 1, _MOST_ROWS),
         ("--max-wait-ms", arguments.max_wait_ms, 0, 1000),
-        ("--retain-windows", arguments.retain_windows, 1, 1 << 31),
+        ("--key-rows", arguments.key_rows, 2, 1 << 30),
+        ("--keys", arguments.keys, 1, 1 << 16),
+        ("--idle-after", arguments.idle_after, 1, 366 * 86400),
+        ("--remember", arguments.remember, 1, 366 * 86400),
         ("--threads", arguments.threads, 1, _MOST_THREADS),
         ("--body-limit", arguments.body_limit, 1, 1 << 30),
         ("--max-rows", arguments.max_rows, 1, _MOST_ROWS),
@@ -171,6 +178,16 @@ def _pull(arguments: argparse.Namespace, artifacts: Sequence[ArtifactAt]) -> Pul
 
 def _execution(arguments: argparse.Namespace) -> Execution:
     return Execution(Device(arguments.device), arguments.threads, arguments.trust_pickle, arguments.alibi_python)
+
+
+def _window_limits(arguments: argparse.Namespace) -> WindowLimits:
+    return WindowLimits(
+        key_rows=arguments.key_rows,
+        key_bytes=arguments.key_bytes,
+        all_bytes=arguments.all_bytes,
+        keys=arguments.keys,
+        idle_s=arguments.idle_after,
+    )
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -225,6 +242,18 @@ def _add_state(parser: argparse.ArgumentParser) -> None:
         metavar="URL",
         help="where a window detector's verdicts go, and with --source all: a broker, or kafka://host:9092/topic",
     )
-    add("--retain-windows", type=int, default=1000, help="windows whose values are kept (default: 1000)")
+    _add_window_limits(parser)
     add("--pair-timeout", type=float, default=60.0, metavar="S", help="a part of a pair waits so long (default: 60)")
     add("--pair-bytes", type=parse_size, default="256Mi", help="room for parts that wait (default: 256Mi)")
+
+
+def _add_window_limits(parser: argparse.ArgumentParser) -> None:
+    add, limits = parser.add_argument, WindowLimits()
+    add("--key-rows", type=int, default=limits.key_rows, help="rows of a key in open windows (default: 1048576)")
+    add("--key-bytes", type=parse_size, default=limits.key_bytes, help="bytes of such rows of a key (default: 256Mi)")
+    add("--all-bytes", type=parse_size, default=limits.all_bytes, help="bytes of such rows of all keys (default: 1Gi)")
+    add("--keys", type=int, default=limits.keys, help="keys that have windows at once (default: 1024)")
+    add("--idle-after", type=float, default=limits.idle_s, metavar="S",
+        help="a key without events for so long, by event time, is given up (default: 604800, a week)")  # fmt: skip
+    add("--remember", type=float, default=limits.idle_s, metavar="S",
+        help="an event is known again for so long, by event time (default: 604800, a week)")  # fmt: skip

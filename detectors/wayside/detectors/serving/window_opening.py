@@ -1,14 +1,17 @@
 """A window detector's service: its store of rows and windows, its outbox, and what of events becomes rows.
 
-Invariant: it is opened only where it has a folder of its own and somewhere to post its verdicts to.
+Invariant: it is opened only where it has a folder of its own and somewhere to post its verdicts to, and where an event
+is known again for longer than its rows may still come into a window.
 """
 
 from wayside.detectors.artifacts.artifact import Artifact
+from wayside.detectors.drift.judging.judge import WindowJudge
 from wayside.detectors.drift.service.intake import Intake, PairIntake, SideIntake
 from wayside.detectors.drift.service.outbox import Outbox
-from wayside.detectors.drift.service.service import DriftDetector, DriftService
-from wayside.detectors.drift.service.store import DriftStore
-from wayside.detectors.scoring.judge import restore_window_detector
+from wayside.detectors.drift.service.reading import RowReader
+from wayside.detectors.drift.service.room import Room
+from wayside.detectors.drift.service.service import DriftParts, DriftService, room_of
+from wayside.detectors.drift.service.store import DriftStore, Reader
 from wayside.detectors.serving.catalogue import Card, Loaded
 from wayside.detectors.serving.metrics import DetectorMetrics
 from wayside.detectors.serving.settings import DetectSettings
@@ -26,17 +29,37 @@ def restore_windows(
     """The service, not started; it owns `verdicts`. Raises `ConfigurationError`."""
     if settings.data is None:
         raise ConfigurationError(f"{artifact.kind} judges windows: it needs --data, the folder of its rows and windows")
-    detector, size = restore_window_detector(artifact)
-    identity = artifact.identity(name)
-    store = DriftStore(settings.data, identity.name, detector.features, settings.side)
+    judge = WindowJudge.of(artifact, artifact.identity(name), settings.execution)
+    _check(judge, settings)
+    store = DriftStore(
+        settings.data, Reader(judge.identity.digest, artifact.features, settings.side), settings.remember_s
+    )
+    room = room_of(settings.windows)
     outbox = Outbox(store, verdicts, metrics, Backoff(limit_s=_BACKOFF_LIMIT_S))
-    drift = DriftDetector(detector, identity, size, settings.retain_windows)
-    intake = _intake(artifact, settings, store, metrics)
-    service = DriftService(drift, store, outbox, metrics, settings.types, intake)
-    return Loaded(Card.of(artifact, identity), service, {"/windows": store.view})
+    intake = _intake(judge, settings, store, room, metrics)
+    parts = DriftParts(judge, store, outbox, intake, room, settings.windows)
+    service = DriftService(parts, metrics, settings.types)
+    return Loaded(Card.of(artifact, judge.identity), service, {"/windows": service.view})
 
 
-def _intake(artifact: Artifact, settings: DetectSettings, store: DriftStore, metrics: DetectorMetrics) -> Intake:
+def _check(judge: WindowJudge, settings: DetectSettings) -> None:
+    if settings.remember_s <= judge.settings.lateness_s:
+        raise ConfigurationError(
+            f"--remember {settings.remember_s:g} is no longer than rows may be late, {judge.settings.lateness_s:g} s:"
+            " an event that came again could be taken twice"
+        )
+    if settings.side.column is not None and len(judge.schema.columns) != 1:
+        raise ConfigurationError(
+            f"--on {settings.side.value} has one column, {settings.side.column!r}; the detector was fitted on"
+            f" {len(judge.schema.columns)}"
+        )
+
+
+def _intake(
+    judge: WindowJudge, settings: DetectSettings, store: DriftStore, room: Room, metrics: DetectorMetrics
+) -> Intake:
+    windows = judge.settings
+    reader = RowReader(judge.schema, settings.side, windows.compared, windows.missing, settings.route.payload)
     if settings.side is Side.PAIR:
-        return PairIntake(store, artifact.features, settings.join, metrics)
-    return SideIntake(store, artifact.features, artifact.schema.names)
+        return PairIntake(store, reader, room, settings.join, metrics)
+    return SideIntake(store, reader, room)

@@ -22,13 +22,15 @@ _NAMES_SHOWN = 12
 class Table:
     """`values` has shape (n, c), float64. `names` is None where columns are known by position alone.
 
-    `categories` maps a column's position to its texts; `labels` (n,) says which rows are outliers, where that is known.
+    `categories` maps a column's position to its texts; `labels` (n,) says which rows are outliers, and `time_s` (n,)
+    when each was, in seconds since the epoch, where that is known.
     """
 
     values: Matrix
     names: tuple[str, ...] | None = None
     categories: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
     labels: NDArray[np.bool_] | None = None
+    time_s: Vector | None = None
 
     def __post_init__(self) -> None:
         if self.values.ndim != 2 or not self.values.shape[1]:
@@ -40,6 +42,8 @@ class Table:
             raise ConfigurationError(f"the data has two columns named {twice[:64]!r}: rename one")
         if self.labels is not None and self.labels.shape != (len(self.values),):
             raise ConfigurationError(f"the data has {len(self.values)} rows and labels of shape {self.labels.shape}")
+        if self.time_s is not None and self.time_s.shape != (len(self.values),):
+            raise ConfigurationError(f"the data has {len(self.values)} rows and times of shape {self.time_s.shape}")
 
     @classmethod
     def of(cls, rows: Matrix, names: Sequence[str] | None = None) -> Self:
@@ -57,7 +61,8 @@ class Table:
     def rows(self, chosen: "NDArray[np.intp] | NDArray[np.bool_] | slice") -> Self:
         """Some of the rows, with what is known of them."""
         labels = None if self.labels is None else self.labels[chosen]
-        return replace(self, values=self.values[chosen], labels=labels)
+        time_s = None if self.time_s is None else self.time_s[chosen]
+        return replace(self, values=self.values[chosen], labels=labels, time_s=time_s)
 
     def select(self, columns: Sequence[str]) -> Self:
         """These columns in this order, by name, or by position where there are no names.
@@ -90,6 +95,8 @@ class Table:
         told.update(np.ascontiguousarray(self.values, "<f8").tobytes())
         if self.labels is not None:
             told.update(self.labels.tobytes())
+        if self.time_s is not None:
+            told.update(np.ascontiguousarray(self.time_s, "<f8").tobytes())
         return told.hexdigest()
 
 
@@ -106,11 +113,13 @@ def concatenate(tables: Sequence[Table]) -> Table:
     categories = {at: tuple(sorted({text for table in tables for text in table.categories[at]})) for at in
                   first.categories}  # fmt: skip
     labels = [table.labels for table in tables if table.labels is not None]
+    times = [table.time_s for table in tables if table.time_s is not None]
     return Table(
         np.concatenate([_recoded(table, categories) for table in tables]),
         first.names,
         categories,
         np.concatenate(labels) if labels else None,
+        np.concatenate(times) if times else None,
     )
 
 
@@ -124,6 +133,8 @@ def _check_alike(first: Table, table: Table, words: str) -> None:
         )
     if (table.labels is None) != (first.labels is None):
         raise ConfigurationError(f"{words}: one of them has labels")
+    if (table.time_s is None) != (first.time_s is None):
+        raise ConfigurationError(f"{words}: one of them has times")
 
 
 def _recoded(table: Table, categories: Mapping[int, Sequence[str]]) -> Matrix:

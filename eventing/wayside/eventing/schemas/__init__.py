@@ -1,7 +1,7 @@
-"""JSON Schemas (draft 2020-12) of what Wayside tells: the data of its verdicts, and alerts.
+"""JSON Schemas (draft 2020-12) of what Wayside tells: the data of its verdicts, and of its alerts.
 
-Invariant: what `verdict` and `wayside.sinks.alerts` make is valid by them; members may be added to a verdict, so
-others are allowed there.
+Invariant: what `verdict`, `window_verdict` and `alert` make is valid by them; members may be added, so others are
+allowed.
 """
 
 import json

@@ -1,7 +1,7 @@
 """What was measured in each phase: the client's books beside the records that the events left.
 
-Invariant: a fact belongs to the phase in whose time its request was sent; a window belongs to the phase in which its
-last row was sent, and counts as whole only where its first row was sent in that phase as well.
+Invariant: a fact belongs to the phase in whose time its request was sent; a window belongs to the phase in which both
+its first and its last row were sent, an alert to the one in which the last row of the window was sent that opened it.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -20,19 +20,22 @@ _LIMIT = 100_000
 
 @dataclass(frozen=True, slots=True)
 class WindowFacts:
-    """Whole drift windows of a phase, and how many of them say drift."""
+    """Whole drift windows of a phase, how many of them say drift, and how many an any-feature rule would have."""
 
     whole: int
     drift: int
+    any_feature: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class AlertFacts:
-    """Alerts that `opened` in a phase; those `carried` into it open, and how many of these it `resolved`."""
+    """Alerts that `opened` in a phase, and the features that they say drifted, those that moved most first; those
+    `carried` into it open, and how many of these it `resolved`."""
 
     opened: int
     carried: int
     resolved: int
+    features: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +51,11 @@ class PhaseFacts:
     alerts: AlertFacts
     dropped: int = 0
     faults: Sequence[str] = ()
+
+    @property
+    def lasts_s(self) -> float:
+        """How long it lasted; 0 while it does."""
+        return 0.0 if self.phase.ended is None else self.phase.ended - self.phase.started
 
     @property
     def flagged_share(self) -> float:
@@ -106,27 +114,21 @@ def read_facts(
 
 
 def count_windows(windows: Iterable["WindowRow"], span: Span) -> WindowFacts:
-    """The whole windows of a span: those that end in it and begin where another that ends in it left off, or at 0.
-
-    Where a window begins in time is not recorded. One that follows a window ending in the span began in it.
-    """
-    inside = [window for window in windows if span.holds(window.time)]
-    ends = {(_series(window), window.end) for window in inside}
-    whole = [window for window in inside if window.first == 0 or (_series(window), window.first) in ends]
-    return WindowFacts(len(whole), sum(window.is_drift for window in whole))
-
-
-def _series(window: "WindowRow") -> tuple[str, ...]:
-    return window.namespace, window.service, window.component, window.endpoint, window.detector
+    """The whole windows of a span: those whose first and last rows were sent in it."""
+    whole = [window for window in windows if window.start and span.holds(window.start) and span.holds(window.time)]
+    return WindowFacts(
+        len(whole), sum(window.is_drift for window in whole), sum(bool(window.any_feature) for window in whole)
+    )
 
 
 def count_alerts(alerts: Iterable["Alert"], span: Span) -> AlertFacts:
     """What happened to alerts during a span. An alert stays open until the window that resolves it."""
     every = list(alerts)
-    opened = sum(span.holds(alert.opened) for alert in every)
+    opened = [alert for alert in every if span.holds(alert.opened)]
     carried = [alert for alert in every if _open_at(alert, span.first_ns)]
     resolved = sum(alert.resolved is not None and span.holds(alert.resolved) for alert in carried)
-    return AlertFacts(opened, len(carried), resolved)
+    told = [feature.name for alert in opened for feature in alert.evidence.features if feature.is_drift]
+    return AlertFacts(len(opened), len(carried), resolved, tuple(dict.fromkeys(told)))
 
 
 def _open_at(alert: "Alert", moment_ns: int) -> bool:

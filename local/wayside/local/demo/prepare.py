@@ -24,6 +24,9 @@ from wayside.local.supervisor import WAYSIDE
 from wayside.sinks.elasticsearch.settings import ElasticsearchSettings
 
 OUTLIER, DRIFT = "outlier", "drift"
+ROWS_PER_S = 180  # about what the traffic comes to
+RESOLVE_AFTER = 2
+_LATENESS = "2s"  # how far requests overtake one another while processes are killed and come back
 _MARK = ".wayside-demo"
 WELL_KNOWN_PORTS = {"model": 8080, "logger": 9081, "broker": 8610, OUTLIER: 8620, DRIFT: 8630}
 WELL_KNOWN_PORTS |= {"records": 8640, "prometheus": 8650, "page": 8600, "elasticsearch": 8660}
@@ -33,7 +36,8 @@ WELL_KNOWN_PORTS |= {"records": 8640, "prometheus": 8650, "page": 8600, "elastic
 class DemoSettings:
     """What a run of the demo is made of. `ports` maps a service to its port; its admin port is the next one.
 
-    `alpha` is the false-alarm rate asked for, of a row and of a window; the counts are rows. `kafka` (servers) takes
+    `alpha` is the false-alarm rate asked for of a row, `false_alarms` the budget of windows in event time, which is
+    the demo's own: a window closes about once a second. The other counts are rows. `kafka` (servers) takes
     the embedded broker's place, and `elasticsearch` keeps records too, where they are given.
     """
 
@@ -43,6 +47,7 @@ class DemoSettings:
     model: str = "digits"
     seed: int = 20261121
     alpha: float = 0.01
+    false_alarms: str = "1 per day"
     window_rows: int = 200
     training_rows: int = 4_000
     outlier_rows: int = 10_000
@@ -139,9 +144,7 @@ def _write_rows(path: Path, population: Population, rows: Array) -> Path:
 
 async def _fit(kind: str, name: str, data: Path, settings: DemoSettings) -> None:
     out = settings.state / "artifacts" / name
-    flags = ["--data", str(data), "--out", str(out), "--name", name, "--alpha", f"{settings.alpha:g}"]
-    if name == DRIFT:
-        flags += ["--window", str(settings.window_rows)]
+    flags = ["--data", str(data), "--out", str(out), "--name", name, *_budget(name, settings)]
     fit = await asyncio.create_subprocess_exec(
         *WAYSIDE, "fit", kind, *flags, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
     )
@@ -149,6 +152,14 @@ async def _fit(kind: str, name: str, data: Path, settings: DemoSettings) -> None
     (settings.state / f"fit-{name}.txt").write_bytes(printed)
     if fit.returncode:
         raise ConfigurationError(f"wayside fit {kind} failed: {printed.decode(errors='replace').strip()}")
+
+
+def _budget(name: str, settings: DemoSettings) -> list[str]:
+    """What `wayside fit` is told of windows and false alarms."""
+    if name != DRIFT:
+        return ["--alpha", f"{settings.alpha:g}"]
+    windows = ["--window", str(settings.window_rows), "--lateness", _LATENESS, "--resolve-after", str(RESOLVE_AFTER)]
+    return [*windows, "--false-alarms", settings.false_alarms, "--expect-rows", f"{ROWS_PER_S} per second"]
 
 
 def _document(settings: DemoSettings) -> Mapping[str, Any]:

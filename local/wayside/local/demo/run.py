@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
 from wayside.detectors.artifacts.folder import load_folder
+from wayside.detectors.drift.settings import Budget
 from wayside.eventing.errors import ConfigurationError
 from wayside.eventing.http.client import HttpClient
 from wayside.local.balance import Balance
@@ -103,7 +104,7 @@ class Demo:
         ledger_file = self.prepared.composition.ledger
         assert ledger_file is not None, "the demo's composition names a ledger"
         self._ledger, self._http = Ledger(ledger_file), HttpClient()
-        self.readings = Readings(self.prepared.composition, DRIFT, self._settings.window_rows, self.prepared.elsewhere)
+        self.readings = Readings(self.prepared.composition, DRIFT, self.prepared.elsewhere)
         await self._ledger.start()
         for close in (self._ledger.stop, self._http.close, self.readings.close):
             self._stack.push_async_callback(close)
@@ -179,13 +180,18 @@ class Demo:
             return read_facts(ledger, records, OUTLIER, self._dropped), ledger.answered_rows()
 
     def _promise(self) -> Promise:
-        artifact = load_folder(self._settings.state / "artifacts" / OUTLIER)
+        artifact, scenario = load_folder(self._settings.state / "artifacts" / OUTLIER), self._settings.scenario
         assert artifact.calibration is not None, "the demo's outlier detector judges rows"
-        return Promise(self._settings.alpha, len(artifact.calibration.scores))
+        budget = Budget.parse(self._settings.false_alarms)
+        rows = len(artifact.calibration.scores)
+        return Promise(self._settings.alpha, rows, budget, scenario.moved, scenario.shift)
+
+    def _asked(self) -> str:
+        return f"{self._settings.alpha:.1%} of rows, {self._settings.false_alarms} of windows"
 
     def show(self, report: Report) -> None:
         """The summary, and what to do next."""
-        self._console.print(summarise(report.phases, report.balance, self._settings.alpha))
+        self._console.print(summarise(report.phases, report.balance, self._asked()))
         if self._settings.kafka or self._settings.elasticsearch:
             left = f"\nThis run's topics, groups, indices and templates stay: {self._settings.run_prefix}-…"
             self._console.print(left, highlight=False)

@@ -13,15 +13,31 @@ from wayside.local.balance import Balance
 from wayside.local.demo.expectations import Seen
 from wayside.local.demo.facts import PhaseFacts
 from wayside.local.demo.ledger import RouteSummary
+from wayside.local.demo.phases import Kind
+from wayside.sinks.windows import ANY_FEATURE_P
 
 
-def summarise(phases: Sequence[tuple[PhaseFacts, Seen]], balance: Balance, alpha: float) -> RenderableType:
-    """Everything that is shown after the last phase."""
-    return Group(_phase_table(phases, alpha), "", *_balance_lines(balance), "", _trigger_table(balance))
+def summarise(phases: Sequence[tuple[PhaseFacts, Seen]], balance: Balance, asked: str) -> RenderableType:
+    """Everything that is shown after the last phase; `asked` says how many false alarms were asked for."""
+    facts = [fact for fact, _ in phases]
+    return Group(
+        _phase_table(phases, asked), _rule_line(facts), "", *_balance_lines(balance), "", _trigger_table(balance)
+    )
 
 
-def _phase_table(phases: Sequence[tuple[PhaseFacts, Seen]], alpha: float) -> Table:
-    table = Table(title=f"Phases (false alarms asked for: {alpha:.1%} of rows, {alpha:.1%} of windows)")
+def _rule_line(facts: Sequence[PhaseFacts]) -> Text:
+    """What the rule of most services would have made of the same windows."""
+    calm = [fact for fact in facts if Kind(fact.phase.kind) in (Kind.ORDINARY, Kind.FAULT)]
+    windows = sum(fact.windows.whole for fact in calm)
+    alerts, alarms = sum(fact.alerts.opened for fact in calm), sum(fact.windows.any_feature for fact in calm)
+    return Text(
+        f"of {windows:,} windows of ordinary traffic {alerts:,} opened an alert;"
+        f" an any-feature rule (p ≤ {ANY_FEATURE_P:g}) would have raised {alarms:,} alarms"
+    )
+
+
+def _phase_table(phases: Sequence[tuple[PhaseFacts, Seen]], asked: str) -> Table:
+    table = Table(title=f"Phases (false alarms asked for: {asked})")
     table.add_column("phase")
     for column in ("rows", "flagged", "windows: drift/all", "p50/p99 ms with logger", "without", "dropped"):
         table.add_column(column, justify="right")
@@ -55,6 +71,8 @@ def _balance_lines(balance: Balance) -> list[RenderableType]:
     equation = (
         f"balance: {balance.answered:,} rows answered 200 = {balance.recorded:,} recorded{unanswered}"
         f" = {balance.scored:,} scored = {balance.in_windows:,} in windows + {balance.open:,} in the open one"
+        f"{f' + {balance.late:,} late' if balance.late else ''}"
+        f"{f' + {balance.left_out:,} left out' if balance.left_out else ''}"
     )
     apart = f"apart: {balance.duplicates:,} duplicates, {balance.conflicts:,} conflicts, {balance.dropped:,} dropped"
     differences = [_mark(False, difference) for difference in balance.differences()]

@@ -18,7 +18,7 @@ from wayside.local.demo.facts import Span
 from wayside.local.demo.ledger import Fault, LedgerReader, PhaseRow, Route
 from wayside.local.page.latency import AnswerSeries
 from wayside.local.page.sources import Problem
-from wayside.sinks.embedded.reader import Alert, DetectorRate, RecordCounts, RecordReader, WindowRow
+from wayside.sinks.embedded.reader import Alert, DetectorRate, RecordCounts, RecordReader, SeriesStanding, WindowRow
 
 T = TypeVar("T")
 _FLAGGED = 12
@@ -29,13 +29,14 @@ _SETTLED_S = 120.0
 
 @dataclass(frozen=True, slots=True)
 class RecordsReading:
-    """What the record store holds; documents, windows and alerts newest first."""
+    """What the record store holds; documents, windows and alerts newest first, series in order."""
 
     counts: RecordCounts
     flagged: Sequence[dict[str, Any]]
     windows: Sequence[WindowRow]
     alerts: Sequence[Alert]
     rates: Sequence[DetectorRate]
+    standings: Sequence[SeriesStanding] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +133,7 @@ class Files:
             reader.windows(_WINDOWS),
             reader.alerts(_ALERTS),
             reader.rates(),
+            reader.standings(),
         )
 
     def _phase_rates(self, phase: PhaseRow) -> Sequence[DetectorRate]:

@@ -4,26 +4,19 @@ Invariant: pure: the same readings at the same moment give the same panel. A pan
 `{"problem": …}` and nothing else, so that one source never takes another's panel down.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeVar
-from urllib.parse import unquote
 
-from wayside.eventing.clock import parse_time
-from wayside.eventing.errors import MalformedEvent
 from wayside.local.balance import Balance
 from wayside.local.carriers import Carried
 from wayside.local.demo.ledger import Fault, PhaseRow
 from wayside.local.page.cards import Json, card, clip
+from wayside.local.page.drift_panels import epoch_s, problem, service_of
 from wayside.local.page.files import LedgerReading, RecordsReading
 from wayside.local.page.latency import Line, Point, rates
 from wayside.local.page.rates import Measured, detectors, judge, measured
 from wayside.local.page.sources import DriftReading, LoggerReading, Reading
-from wayside.sinks.embedded.reader import Alert, DetectorRate, RecordCounts, WindowRow
-
-T = TypeVar("T")
-_P_FLOOR = 1e-300  # a p-value of 0 has no place on a log scale
+from wayside.sinks.embedded.reader import DetectorRate, RecordCounts
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,17 +29,6 @@ class Readings:
     drift: Reading[DriftReading]
     records: Reading[RecordsReading]
     ledger: Reading[LedgerReading]
-
-
-def problem(reading: Reading[T]) -> Json:
-    return {"problem": reading.problem}
-
-
-def epoch_s(time: str | None) -> float | None:
-    """Seconds since the epoch of an RFC 3339 text; None for none, or for what is no time."""
-    with suppress(MalformedEvent):
-        return None if time is None else parse_time(time) / 1e9
-    return None
 
 
 # the headline
@@ -65,7 +47,7 @@ def headline(readings: Readings) -> Json:
 def services(readings: Readings) -> list[str]:
     """The inference services that anything was heard of."""
     drift, records = readings.drift.value, readings.records.value
-    names = [unquote(key.split("/")[1]) for key in drift.keys if key.count("/") == 3] if drift else []
+    names = [name for key in drift.keys if (name := service_of(key))] if drift else []
     if records:
         names += [window.service for window in records.windows]
         names += [str(document.get("Ce-Inferenceservicename", "")) for document in records.flagged]
@@ -75,7 +57,7 @@ def services(readings: Readings) -> list[str]:
 def _alert_state(records: Reading[RecordsReading]) -> Json:
     if records.value is None:
         return {"state": "unknown", "since": None, "problem": records.problem}
-    still_open = [alert for alert in records.value.alerts if alert.resolved is None]
+    still_open = [alert for alert in records.value.alerts if alert.is_open]
     if still_open:
         return {"state": "alert", "since": min(filter(None, (epoch_s(alert.opened) for alert in still_open)))}
     resolved = [moment for alert in records.value.alerts if (moment := epoch_s(alert.resolved)) is not None]
@@ -95,7 +77,10 @@ def balance(readings: Readings) -> Json:
         "state": state,
         "differences": differences,
         "answered": books.answered if readings.ledger.value else None,
-        **{name: getattr(books, name) for name in ("recorded", "scored", "in_windows", "open", "unanswered")},
+        **{
+            name: getattr(books, name)
+            for name in ("recorded", "scored", "in_windows", "open", "unanswered", "late", "left_out")
+        },
         **{name: getattr(books, name) for name in ("waiting", "dropped", "duplicates", "conflicts")},
     }
 
@@ -110,6 +95,8 @@ def _books(readings: Readings, counts: RecordCounts, drift: DriftReading) -> Bal
         in_windows=drift.in_windows,
         open=drift.open,
         unanswered=counts.unanswered,
+        late=drift.late,
+        left_out=drift.left_out,
         dropped=round(sum(logger.dropped.values())) if logger else 0,
         waiting=drift.outbox + (logger.in_flight if logger else 0) + sum(trigger.waiting for trigger in triggers),
         duplicates=counts.duplicates + (broker.duplicates if broker else 0),
@@ -200,7 +187,7 @@ def _ms(seconds: float | None) -> float | None:
     return None if seconds is None else round(seconds * 1000, 3)
 
 
-# flagged rows, rates, drift, alerts
+# flagged rows, rates
 
 
 def flagged(records: Reading[RecordsReading]) -> Json:
@@ -242,49 +229,3 @@ def _share(alpha: float, found: Measured) -> Json:
     interval = {"low": found.interval.low, "high": found.interval.high}
     counts = {"scored": found.scored, "flagged": found.flagged, "share": found.share}
     return {**counts, **interval, "judgement": judge(alpha, found)}
-
-
-def drift(records: Reading[RecordsReading], reading: Reading[DriftReading]) -> Json:
-    """The p-value of each window, oldest first, a series for each key and detector."""
-    if records.value is None:
-        return problem(records)
-    series: dict[tuple[str, ...], list[WindowRow]] = {}
-    for window in reversed(records.value.windows):
-        series.setdefault(window.series, []).append(window)
-    shown = [_series(key, windows) for key, windows in series.items()]
-    return {"series": shown, "open": reading.value.open if reading.value else None}
-
-
-def _series(key: Sequence[str], windows: Iterable[WindowRow]) -> Json:
-    points = [_window(window) for window in windows]
-    return {"service": clip(key[1]), "detector": clip(key[4]), "windows": points}
-
-
-def _window(window: WindowRow) -> Mapping[str, object]:
-    return {
-        "t": epoch_s(window.time),
-        "p": max(window.p_value, _P_FLOOR),
-        "threshold": window.threshold,
-        "distance": window.distance,
-        "first": window.first,
-        "end": window.end,
-        "drift": window.is_drift,
-    }
-
-
-def alerts(records: Reading[RecordsReading]) -> Json:
-    """Alerts, the newest first."""
-    if records.value is None:
-        return problem(records)
-    return {"alerts": [_alert(alert) for alert in records.value.alerts]}
-
-
-def _alert(alert: Alert) -> Json:
-    return {
-        "service": clip(alert.service),
-        "detector": clip(alert.detector),
-        "opened": epoch_s(alert.opened),
-        "resolved": epoch_s(alert.resolved),
-        "p_value": alert.p_value,
-        "windows": alert.windows,
-    }

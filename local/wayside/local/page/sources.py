@@ -66,17 +66,47 @@ class LoggerReading:
 
 @dataclass(frozen=True, slots=True)
 class DriftReading:
-    """What the window detectors' journals hold, summed; `keys` as `namespace/service/component/endpoint`."""
+    """What the window detectors' journals hold, summed over their keys, each `namespace/service/component/endpoint`,
+    with the revision as a fifth part where windows are of one. `states` are in words, of keys that have one.
+
+    `late` rows came behind the watermark, and for `left_out` ones there was no room: both are in no window.
+    """
 
     keys: tuple[str, ...] = ()
     in_windows: int = 0
     open: int = 0
     outbox: int = 0
+    late: int = 0
+    left_out: int = 0
+    states: tuple[tuple[str, str], ...] = ()
+
+    @classmethod
+    def of(cls, view: Mapping[str, Any]) -> "DriftReading":
+        """From a detector's `/windows`. Raises `KeyError` or `TypeError` where a part is not there."""
+        keys: list[Mapping[str, Any]] = view["keys"]
+
+        def rows(*names: str) -> int:
+            return sum(int(key.get(name, 0)) for key in keys for name in names)
+
+        return cls(
+            keys=tuple(str(key["key"]) for key in keys),
+            in_windows=sum(key["in_windows"] for key in keys),
+            open=sum(key["open"] for key in keys),
+            outbox=view["outbox"],
+            late=rows("late"),
+            left_out=rows("overflow", "evicted"),
+            states=tuple((str(key["key"]), str(key["state"])) for key in keys if "state" in key),
+        )
 
     def __add__(self, other: "DriftReading") -> "DriftReading":
-        keys = tuple(dict.fromkeys(self.keys + other.keys))
         return DriftReading(
-            keys, self.in_windows + other.in_windows, self.open + other.open, self.outbox + other.outbox
+            keys=tuple(dict.fromkeys(self.keys + other.keys)),
+            in_windows=self.in_windows + other.in_windows,
+            open=self.open + other.open,
+            outbox=self.outbox + other.outbox,
+            late=self.late + other.late,
+            left_out=self.left_out + other.left_out,
+            states=self.states + other.states,
         )
 
 
@@ -136,9 +166,7 @@ class AdminReader:
     async def _windows(self, base: Url) -> DriftReading:
         view = await self._view(base, "/windows", missing={"keys": [], "outbox": 0})
         try:
-            keys = view["keys"]
-            in_windows, opened = (sum(key[name] for key in keys) for name in ("in_windows", "open"))
-            return DriftReading(tuple(key["key"] for key in keys), in_windows, opened, view["outbox"])
+            return DriftReading.of(view)
         except (KeyError, TypeError) as exc:
             raise Problem(f"{base.text}/windows lacks {exc}") from exc
 

@@ -14,7 +14,7 @@ from typing import Any
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from wayside.eventing.clock import Clock
-from wayside.local.page import panels
+from wayside.local.page import drift_panels, panels
 from wayside.local.page.files import Files, LedgerReading
 from wayside.local.page.latency import Line, Point, Sample, Samples, span_of, width_of
 from wayside.local.page.panels import Readings
@@ -127,8 +127,8 @@ class LiveState:
             "broker": panels.broker(readings.broker),
             "flagged": panels.flagged(readings.records),
             "false_alarms": panels.false_alarms(readings.records, phases, by_phase),
-            "drift": panels.drift(readings.records, readings.drift),
-            "alerts": panels.alerts(readings.records),
+            "drift": drift_panels.drift(readings.records, readings.drift),
+            "alerts": drift_panels.alerts(readings.records),
         }
 
     async def _read(self) -> Readings:
@@ -173,7 +173,7 @@ def _shown(
 ) -> dict[str, Any]:
     latency = panels.latency(lines, source, width_s)
     if source == "logger" and readings.logger.value is None:
-        latency = panels.problem(readings.logger)
+        latency = drift_panels.problem(readings.logger)
     return {
         "span": span,
         "traffic": panels.traffic(readings, lines[0].points, width_s, recent, _RECENT_S),

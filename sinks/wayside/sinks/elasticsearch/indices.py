@@ -13,7 +13,7 @@ from wayside.sinks.merging import BOOKKEEPING
 
 Mappings = Mapping[str, Any]
 _PRIORITY = 300
-_VERSION = 3
+_VERSION = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +71,37 @@ _FEEDBACK = _object(
     truth=_KEPT,
 )
 _META = _object(name=_KEYWORD, detector_type=_KEYWORD, artifact_digest=_KEYWORD, alpha=_DOUBLE)
-_WINDOW = _object(first=_LONG, end=_LONG, time=_DATE)
-_DRIFT_DATA = {"is_drift": _LONG, "p_val": _DOUBLE, "threshold": _DOUBLE, "distance": _DOUBLE, "window": _WINDOW}
+_WINDOW = {"first": _LONG, "end": _LONG, "time": _DATE}
+_STRETCH = {"rows": _LONG, "from": _DATE, "to": _DATE}
+_DRIFT_DATA = {"is_drift": _LONG, "p_val": _DOUBLE, "threshold": _DOUBLE, "distance": _DOUBLE, "error": _KEYWORD}
+_BUDGET = _object(**dict.fromkeys(("level", "spent", "total"), _DOUBLE))
+# a feature's values are quantiles or shares: shown, and not found by searching
+_FEATURES = _object(
+    **{"name": _KEYWORD, "is_drift": _LONG, "distance": _DOUBLE, "p_val": _DOUBLE},
+    **dict.fromkeys(("reference", "window"), _KEPT),
+)
+_WINDOW_DATA = {
+    **_DRIFT_DATA,
+    "window": _object(**_WINDOW, **_STRETCH),
+    **dict.fromkeys(("feature_distance", "feature_p_val"), _DOUBLE),
+    "budget": _BUDGET,
+    "reference": _KEYWORD,
+    "features": _FEATURES,
+    **dict.fromkeys(("missing", "tests", "comparison"), _KEPT),
+}
+_EVIDENCE = _object(
+    verdict=_KEYWORD,
+    window=_object(first=_LONG, end=_LONG, **_STRETCH),
+    **dict.fromkeys(("statistic", "p_val"), _DOUBLE),
+    budget=_BUDGET,
+    features=_FEATURES,
+)
+_HISTORY = _object(
+    **dict.fromkeys(("state", "severity", "features", "ce-source", "ce-id"), _KEYWORD),
+    time=_DATE,
+    end=_LONG,
+    p_val=_DOUBLE,
+)
 
 
 def _row_verdict(decision: str) -> Mappings:
@@ -93,12 +122,21 @@ MAPPINGS: Mapping[str, Mappings] = {
         response=_SIDE,
         outlier=_row_verdict("is_outlier"),
         adversarial=_row_verdict("is_adversarial"),
-        drift=_object(data=_object(**_DRIFT_DATA), meta=_META),
+        drift=_object(data=_object(**_DRIFT_DATA, window=_object(**_WINDOW)), meta=_META),
         feedback=_FEEDBACK,
     ),
     "windows": _document(
-        **dict.fromkeys(SERVICE_FIELDS, _KEYWORD),
-        drift=_object(data=_object(**_DRIFT_DATA, feature_distance=_DOUBLE, feature_p_val=_DOUBLE), meta=_META),
+        **dict.fromkeys((*SERVICE_FIELDS, "revision"), _KEYWORD),
+        drift=_object(data=_object(**_WINDOW_DATA), meta=_META),
+    ),
+    "alerts": _document(
+        **dict.fromkeys(("alert", "state", "severity", *SERVICE_FIELDS, "revision"), _KEYWORD),
+        **dict.fromkeys(("opened", "updated", "resolved"), _DATE),
+        **dict.fromkeys(("windows", "quiet"), _LONG),
+        evidence=_EVIDENCE,
+        history=_HISTORY,
+        records=_KEPT,
+        meta=_META,
     ),
     "conflicts": _document(
         **dict.fromkeys(("source", "id", "type", "digest"), _KEYWORD), attributes=_KEPT, data_base64=_KEPT

@@ -10,15 +10,21 @@ from typing import Protocol
 
 from wayside.eventing.event import CloudEvent
 from wayside.eventing.identity import stable_id
+from wayside.sinks.alerts import AlertPart, merged_alert
 from wayside.sinks.document import SERVICE_FIELDS, Document
 from wayside.sinks.elasticsearch.indices import DocumentRef, IndexNames
 from wayside.sinks.merging import (
+    BOOKKEEPING,
+    Knowledge,
     Mark,
     Part,
     WindowPart,
+    bookkeeping,
     contributions,
+    knowledge,
     marked,
     part_of,
+    shown,
     window_side,
 )
 
@@ -41,6 +47,19 @@ class WholeDocument:
         return marked(self.content, mark) if document is None else document
 
 
+@dataclass(frozen=True, slots=True)
+class AlertEventDocument:
+    """What one event says of its alert's document."""
+
+    content: Document
+
+    def merged(self, document: Document | None, mark: Mark) -> Document:
+        if knowledge(document, mark) is Knowledge.SAME and document is not None:
+            return document
+        known = None if document is None else shown(document)
+        return marked({**merged_alert(known, self.content), BOOKKEEPING: bookkeeping(document)}, mark)
+
+
 Step = tuple[DocumentRef, Change]
 
 
@@ -55,7 +74,7 @@ class Plan:
 
 
 def plan_of(event: CloudEvent, names: IndexNames) -> Plan | None:
-    """The plan for an event, or None where it has no part in a record. Raises `MalformedEvent`."""
+    """The plan for an event, or None where it has no part in a record or an alert. Raises `MalformedEvent`."""
     part = part_of(event)
     if part is None:
         return None
@@ -63,6 +82,8 @@ def plan_of(event: CloudEvent, names: IndexNames) -> Plan | None:
 
 
 def _steps(part: Part, event: CloudEvent, names: IndexNames) -> Iterator[Step]:
+    if isinstance(part, AlertPart):
+        yield DocumentRef(names.daily("alerts", part.opened), part.alert_id), AlertEventDocument(part.document)
     for contribution in contributions(part):
         yield DocumentRef(names.daily("records", contribution.time), contribution.record_id), contribution
     if isinstance(part, WindowPart):
@@ -75,13 +96,13 @@ def _once_each(steps: Iterable[Step]) -> list[Step]:
 
 
 def _window(part: WindowPart) -> Document:
-    key, verdict, side = part.verdict.key, part.verdict, window_side(part)
-    features = {
-        "feature_distance": list(verdict.feature_distance),
-        "feature_p_val": list(verdict.feature_p_value),
-    }
+    """The whole verdict, but for its members: they are in their records."""
+    key, side, said = part.verdict.key, window_side(part), part.verdict.data()
+    del said["members"]
+    data = {**said, **side["data"], "window": {**said["window"], **side["data"]["window"]}}
     named = dict(zip(SERVICE_FIELDS, (key.service, key.namespace, key.component, key.endpoint), strict=True))
-    return {"@timestamp": part.time, **named, "drift": {**side, "data": {**side["data"], **features}}}
+    revision = part.verdict.revision
+    return {"@timestamp": part.time, **named, "revision": revision, "drift": {"data": data, "meta": side["meta"]}}
 
 
 def conflict_plan(plan: Plan, names: IndexNames) -> Plan:

@@ -9,22 +9,20 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import Any
 
 from wayside.eventing.errors import ConfigurationError
 from wayside.eventing.pairs import waiting
 from wayside.eventing.pairs.subject import Role
-from wayside.sinks.alerts import Alert, WindowRow, alerts_of
+from wayside.sinks.alerts import Alert
 from wayside.sinks.document import Document
+from wayside.sinks.embedded import drift_tables
 from wayside.sinks.embedded.store import FAILED_BIT, FLAGGED_BIT, PART_BITS
 from wayside.sinks.merging import drift_document, joined_verdicts, verdict_document
+from wayside.sinks.windows import SeriesStanding, WindowRow
 
-__all__ = ["Alert", "DetectorRate", "RecordCounts", "RecordReader", "WindowRow"]
+__all__ = ["Alert", "DetectorRate", "RecordCounts", "RecordReader", "SeriesStanding", "WindowRow"]
 
 _REQUEST, _RESPONSE = PART_BITS[Role.REQUEST], PART_BITS[Role.RESPONSE]
-_WINDOW_COLUMNS = (
-    'namespace, service, component, endpoint, detector, first, "end", time, p_value, threshold, distance, is_drift'
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,15 +144,8 @@ class RecordReader:
         return {} if found is None else {Role.FEEDBACK.value: json.loads(found[0])}
 
     def _drift(self, window_id: str) -> Document:
-        found = self._connection.execute(
-            'SELECT is_drift, p_value, threshold, distance, first, "end", time, meta FROM windows WHERE window_id = ?',
-            (window_id,),
-        ).fetchone()
-        if found is None:
-            return {}
-        is_drift, p_value, threshold, distance, first, end, time, meta = found
-        window = (first, end, time)
-        return {"drift": drift_document(is_drift, (p_value, threshold, distance), window, json.loads(meta))}
+        found = drift_tables.read_window(self._connection, window_id)
+        return {} if found is None else {"drift": drift_document(found[0], json.loads(found[1]))}
 
     def answered_request_ids(self) -> Iterator[tuple[str, int]]:
         """(the client's request id, row) of every record that has a request and a prediction."""
@@ -165,10 +156,7 @@ class RecordReader:
 
     def windows(self, limit: int) -> list[WindowRow]:
         """Window verdicts, the newest first."""
-        found = self._connection.execute(
-            f"SELECT {_WINDOW_COLUMNS} FROM windows ORDER BY time DESC, first DESC LIMIT ?", (limit,)
-        )
-        return [_window(row) for row in found]
+        return drift_tables.read_windows(self._connection, limit)
 
     def rates(self, since: str | None = None, until: str | None = None) -> list[DetectorRate]:
         """What each row detector scored and flagged, over request times from `since` up to but without `until`."""
@@ -185,16 +173,9 @@ class RecordReader:
         ]
 
     def alerts(self, limit: int) -> list[Alert]:
-        """Drift alerts, the newest first."""
-        found = self._connection.execute(
-            f"SELECT {_WINDOW_COLUMNS} FROM windows ORDER BY namespace, service, component, endpoint, detector, first"
-        )
-        series = groupby(map(_window, found), key=lambda window: window.series)
-        every = [alert for _, windows in series for alert in alerts_of(windows)]
-        return sorted(every, key=lambda alert: alert.opened, reverse=True)[:limit]
+        """Alerts as detectors told them, the newest first, with the evidence of their last window that drifted."""
+        return drift_tables.read_alerts(self._connection, limit)
 
-
-def _window(row: tuple[Any, ...]) -> WindowRow:
-    columns = [*row]
-    columns[-1] = bool(columns[-1])  # SQLite knows no booleans
-    return WindowRow(*columns)
+    def standings(self) -> list[SeriesStanding]:
+        """Every series of windows in figures: since when it is quiet, and what an any-feature rule would have said."""
+        return drift_tables.read_standings(self._connection)

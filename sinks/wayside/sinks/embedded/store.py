@@ -7,21 +7,24 @@ event with a known key and other data is kept apart, in `conflicts`, and changes
 import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing, suppress
 from pathlib import Path
 
 from wayside.eventing.clock import Clock, SystemClock, format_time, parse_time
-from wayside.eventing.errors import MalformedEvent
+from wayside.eventing.errors import ConfigurationError, MalformedEvent
 from wayside.eventing.event import CloudEvent
 from wayside.eventing.identity import record_id
 from wayside.eventing.pairs import join, waiting
 from wayside.eventing.pairs.join import JoinSettings
 from wayside.eventing.pairs.subject import Role, Subject, part_key
 from wayside.eventing.storage.database import Database, open_connection
+from wayside.sinks.alerts import AlertPart
 from wayside.sinks.document import dump
+from wayside.sinks.embedded import drift_tables
 from wayside.sinks.embedded.batches import Arrival, Batches
 from wayside.sinks.merging import FeedbackPart, Outcome, Part, PayloadPart, RowVerdictPart, WindowPart, part_of
 
-SCHEMA = f"""{waiting.SCHEMA}
+SCHEMA = f"""{waiting.SCHEMA}{drift_tables.SCHEMA}
 CREATE TABLE IF NOT EXISTS events (
     source TEXT NOT NULL, id TEXT NOT NULL, type TEXT NOT NULL, digest BLOB NOT NULL, time TEXT NOT NULL,
     PRIMARY KEY (source, id, type)
@@ -46,16 +49,9 @@ CREATE TABLE IF NOT EXISTS judges (
     judge INTEGER PRIMARY KEY, detector TEXT NOT NULL, digest TEXT NOT NULL, threshold REAL NOT NULL,
     meta TEXT NOT NULL, UNIQUE (detector, digest, threshold, meta)
 );
-CREATE TABLE IF NOT EXISTS windows (
-    window_id TEXT PRIMARY KEY, namespace TEXT NOT NULL, service TEXT NOT NULL, component TEXT NOT NULL,
-    endpoint TEXT NOT NULL, detector TEXT NOT NULL, first INTEGER NOT NULL, "end" INTEGER NOT NULL, time TEXT NOT NULL,
-    p_value REAL NOT NULL, threshold REAL NOT NULL, distance REAL NOT NULL, is_drift INTEGER NOT NULL,
-    meta TEXT NOT NULL
-);
 CREATE TABLE IF NOT EXISTS feedback (
     record_id TEXT PRIMARY KEY, time TEXT NOT NULL, source TEXT NOT NULL, id TEXT NOT NULL, side TEXT NOT NULL
 ) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS windows_time ON windows (time);
 CREATE TABLE IF NOT EXISTS counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 """
 
@@ -94,6 +90,7 @@ class RecordStore:
 
     async def start(self) -> None:
         """Open or create the file. Raises `ConfigurationError` where that cannot be done."""
+        _check_shape(self._database.path)
         await self._database.start()
         self._view = open_connection(self._database.path)
 
@@ -120,6 +117,18 @@ class RecordStore:
     async def prune(self, before: str) -> None:
         """Forget events, records and windows whose request time is before an RFC 3339 UTC timestamp."""
         await self._database.write(lambda connection: _prune(connection, before))
+
+
+def _check_shape(path: Path) -> None:
+    """Refuse the file of an earlier Wayside, which has other columns, before anything is written into it."""
+    if not path.is_file():
+        return
+    with suppress(sqlite3.Error), closing(open_connection(path)) as connection:  # what is no database its opening says
+        columns = [column[1] for column in connection.execute("PRAGMA table_info(windows)")]
+        if columns and "any_feature" not in columns:
+            raise ConfigurationError(
+                f"{path} was written by an earlier Wayside, whose windows have other columns: move it away"
+            )
 
 
 def _awaited(event: CloudEvent, part: Part) -> join.Part | None:
@@ -156,11 +165,13 @@ def _count(connection: sqlite3.Connection, outcome: Outcome) -> None:
     )
 
 
-def _store_other(connection: sqlite3.Connection, part: RowVerdictPart | FeedbackPart | WindowPart) -> None:
+def _store_other(connection: sqlite3.Connection, part: RowVerdictPart | FeedbackPart | WindowPart | AlertPart) -> None:
     if isinstance(part, RowVerdictPart):
         _store_row_verdict(connection, part)
     elif isinstance(part, FeedbackPart):
         _store_feedback(connection, part)
+    elif isinstance(part, AlertPart):
+        drift_tables.store_alert(connection, part)
     else:
         _store_window(connection, part)
 
@@ -258,20 +269,12 @@ def _store_feedback(connection: sqlite3.Connection, part: FeedbackPart) -> None:
 
 
 def _store_window(connection: sqlite3.Connection, part: WindowPart) -> None:
-    verdict, key = part.verdict, part.verdict.key
-    connection.execute(
-        "INSERT INTO windows VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (
-            *(part.window_id, key.namespace, key.service, key.component, key.endpoint, part.detector),
-            *(verdict.first, verdict.end, part.time, verdict.p_value, verdict.threshold, verdict.distance),
-            *(int(verdict.is_drift), part.meta),
-        ),
-    )
+    drift_tables.store_window(connection, part)
     _mark(
         connection,
         (
             (record_id(member.source, member.id, row), member.source, member.id, row, time, 16, part.window_id)
-            for member in verdict.members
+            for member in part.verdict.members
             for time in (format_time(parse_time(member.time)),)
             for row in range(member.first_row, member.end_row)
         ),
@@ -294,5 +297,6 @@ def _prune(connection: sqlite3.Connection, before: str) -> None:
     for table in ("verdicts", "feedback"):
         old = "SELECT record_id FROM records WHERE time < ?"
         connection.execute(f"DELETE FROM {table} WHERE record_id IN ({old})", (before,))
-    for table in ("records", "events", "conflicts", "windows"):
+    for table in ("records", "events", "conflicts"):
         connection.execute(f"DELETE FROM {table} WHERE time < ?", (before,))
+    drift_tables.prune_drift(connection, before)

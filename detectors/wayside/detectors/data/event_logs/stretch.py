@@ -4,10 +4,13 @@ Invariant: an event gives all of its rows or none. What gives none is counted by
 than taken the log is not what it was said to be, and is refused.
 """
 
+from array import array
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import file_digest, sha256
 from pathlib import Path
+
+import numpy as np
 
 from wayside.detectors.data.event_logs.files import Logged, event_files, read_logged
 from wayside.detectors.data.tables.files import Origin, Rows, with_categories
@@ -15,14 +18,16 @@ from wayside.detectors.data.tables.labels import take_label
 from wayside.detectors.data.tables.own_texts import check_categories
 from wayside.detectors.data.tables.payload_rows import PayloadRows
 from wayside.detectors.data.tables.reading import Reading
+from wayside.detectors.data.tables.times import take_time
 from wayside.detectors.tabular.event_rows import Side
 from wayside.detectors.tabular.table import Table
+from wayside.eventing.clock import parse_time
 from wayside.eventing.errors import ConfigurationError, MalformedEvent
 from wayside.eventing.event import CloudEvent
 from wayside.eventing.event_files import Refusal
 from wayside.eventing.payloads.arrays import decode
 from wayside.eventing.payloads.messages import message_of
-from wayside.eventing.vocabulary import is_prediction_or_input, request_time_ns
+from wayside.eventing.vocabulary import is_prediction_or_input, request_time_if_any, request_time_ns
 
 _KEY_BYTES = 16
 _TAKEN, _REFUSED = "taken", "refused"
@@ -60,6 +65,8 @@ def read_stretch(stretch: Stretch, reading: Reading) -> LoggedRows:
     table = taking.table()
     if reading.label is not None:
         table = take_label(table, reading.label, reading.ordinary)
+    if reading.time is not None:
+        table = take_time(table, reading.time)
     if reading.columns:
         table = table.select(reading.columns)
     check_categories(table, reading.declared, str(stretch.path))
@@ -82,6 +89,7 @@ class _Taking:
     def __init__(self, stretch: Stretch, reading: Reading) -> None:
         self._stretch = stretch
         self._seen: set[bytes] = set()
+        self._times = array("d")
         self.rows = PayloadRows(reading)
         self.outcomes: Counter[str] = Counter()
         self.first_refused: str | None = None
@@ -106,7 +114,9 @@ class _Taking:
         key = sha256(repr((event.source, event.id, event.type)).encode()).digest()[:_KEY_BYTES]
         if key in self._seen:
             return "there before"
-        self.rows.add(decode(message_of(event)))
+        time = request_time_if_any(event)
+        time_s = np.nan if time is None else parse_time(time) / 1e9
+        self._times.extend([time_s] * self.rows.add(decode(message_of(event))))
         self._seen.add(key)
         return _TAKEN
 
@@ -118,14 +128,16 @@ class _Taking:
         return (start is None or time_ns >= start) and (end is None or time_ns < end)
 
     def table(self) -> Table:
-        """Raises `ConfigurationError` where the log is not one to fit on."""
+        """With the times of the rows' requests, where each has one. Raises `ConfigurationError` where it is no log to
+        fit on."""
         table = self.rows.table()
         first = f"; the first: {self.first_refused}" if self.first_refused else ""
         if table is None:
             raise ConfigurationError(f"{self._stretch.path} gives no rows: {describe_outcomes(self.outcomes)}{first}")
         if self.outcomes[_REFUSED] > self.outcomes[_TAKEN]:
             raise ConfigurationError(f"{self._stretch.path}: {describe_outcomes(self.outcomes)}{first}")
-        return table
+        times = np.array(self._times)
+        return table if np.isnan(times).any() else replace(table, time_s=times)
 
 
 def describe_outcomes(outcomes: Counter[str]) -> str:

@@ -13,13 +13,15 @@ import numpy as np
 from wayside.detectors.kinds.protocol import Vector
 from wayside.detectors.tabular.schema import MOST_CATEGORIES, MOST_COLUMNS
 from wayside.detectors.tabular.table import Table, recode
-from wayside.eventing.errors import ConfigurationError, WaysideError
+from wayside.eventing.clock import parse_time
+from wayside.eventing.errors import ConfigurationError, MalformedEvent, WaysideError
 
 Cell = str | float | bool | None
 LIMIT_BYTES = 4 << 30  # of values, unless a user allows more
 _EXACT = float(1 << 53)
 _DECLARE = "if the column is a category, say so with --category"
 _SHOWN = 32
+_LATEST_S = 253_402_300_800.0  # the end of the year 9999: milliseconds are beyond it
 
 
 class Refused(WaysideError):
@@ -90,6 +92,30 @@ class Column:
         return code
 
 
+class TimeColumn(Column):
+    """A column of times: RFC 3339, or seconds since the epoch; it holds the latter, to the microsecond."""
+
+    def add_cells(self, cells: Sequence[Cell]) -> None:
+        self._holds = Holds.NUMBERS
+        self._values.extend([_time_s(at, cell) for at, cell in enumerate(cells)])
+
+    def add_numbers(self, numbers: Vector) -> None:
+        self.add_cells(numbers.tolist())
+
+
+def _time_s(at: int, cell: Cell) -> float:
+    """Raises `Refused`."""
+    if isinstance(cell, str):
+        try:
+            return round(parse_time(cell) / 1000) / 1e6
+        except MalformedEvent as exc:
+            raise Refused(at, f"{exc}: write times so, or as seconds since the epoch") from exc
+    time_s = _number(at, cell)
+    if not abs(time_s) < _LATEST_S:  # NaN is not
+        raise Refused(at, f"{cell!r} is no time in seconds since the epoch")
+    return time_s
+
+
 def _sort_of(cell: Cell) -> Holds:
     if cell is None:
         return Holds.UNKNOWN
@@ -118,7 +144,8 @@ def number_text(value: float) -> str:
 
 
 class TableBuilder:
-    """Columns that grow together. `names` is None where columns are known by position; `categories` are declared.
+    """Columns that grow together. `names` is None where columns are known by position; `categories` are declared,
+    `time` is the column of times.
 
     Raises `ConfigurationError` where there are more columns than a schema may have.
     """
@@ -129,12 +156,13 @@ class TableBuilder:
         width: int,
         categories: Collection[str | None] = (),
         limit_bytes: int = LIMIT_BYTES,
+        time: str | None = None,
     ) -> None:
         if not 0 < width <= MOST_COLUMNS:
             raise ConfigurationError(f"rows have {width} columns: 1 to {MOST_COLUMNS} can be fitted on")
         self.names = None if names is None else tuple(names)
         known = self.names or [str(at) for at in range(width)]
-        self.columns = tuple(Column(name in categories) for name in known)
+        self.columns = tuple(TimeColumn() if name == time else Column(name in categories) for name in known)
         self.rows = 0
         self._limit_bytes = limit_bytes
 

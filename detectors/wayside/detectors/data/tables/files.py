@@ -19,6 +19,7 @@ from wayside.detectors.data.tables.labels import labels_of, labels_of_column, ta
 from wayside.detectors.data.tables.number_files import array_names, read_array, read_numbers
 from wayside.detectors.data.tables.own_texts import check_categories
 from wayside.detectors.data.tables.reading import Reading
+from wayside.detectors.data.tables.times import take_time
 from wayside.detectors.kinds.protocol import Vector
 from wayside.detectors.tabular.schema import MOST_CATEGORIES
 from wayside.detectors.tabular.table import Table, concatenate
@@ -135,10 +136,12 @@ def _read_one(file: _File, reading: Reading) -> Table:
 
 
 def _finished(file: _File, reading: Reading, labels_apart: bool) -> Table:
-    """The columns that were asked for, in their order, and the label's apart."""
+    """The columns that were asked for, in their order; the label's and the time's apart."""
     table = _read_one(file, reading)
     if reading.label is not None and not labels_apart:
         table = take_label(table, reading.label, reading.ordinary)
+    if reading.time is not None:
+        table = take_time(table, reading.time)
     if reading.columns:
         table = table.select(reading.columns)
     check_categories(table, reading.declared, str(file))

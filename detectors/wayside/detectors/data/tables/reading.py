@@ -34,19 +34,20 @@ class Reading:
 
     `categories` are those to be read as categories even where they hold numbers. `label` is a column, or a file, that
     says which rows are outliers: 1 and not 0, or where `ordinary` has texts, any but these. What is `expected` is read
-    as what it is, and nothing else is read, where the data has it all by name.
+    as what it is, and nothing else is read, where the data has it all by name. `time` is a column of times.
     """
 
     columns: tuple[str, ...] = ()
     categories: frozenset[str] = frozenset()
     label: str | None = None
+    time: str | None = None
     ordinary: frozenset[str] = frozenset()
     header: Header = Header.AUTO
     limit_bytes: int = LIMIT_BYTES
     expected: Expected = Expected()
 
     def wanted(self, known: Sequence[str], named: bool) -> list[int]:
-        """The positions of what has to be read of columns known so: those chosen, and the label's.
+        """The positions of what has to be read of columns known so: those chosen, the label's and the time's.
 
         Columns without names are all read: to leave some out would move the others.
         """
@@ -54,7 +55,7 @@ class Reading:
         chosen = self.columns or expected
         if not chosen or not named:
             return list(range(len(known)))
-        return [at for at, name in enumerate(known) if name in chosen or name == self.label]
+        return [at for at, name in enumerate(known) if name in chosen or name in (self.label, self.time)]
 
     @property
     def declared(self) -> frozenset[str]:
@@ -64,7 +65,7 @@ class Reading:
     def builder(self, names: Sequence[str] | None, width: int) -> TableBuilder:
         """For columns that were found. The label's is a category: its texts are looked at later."""
         declared: Collection[str | None] = {*self.declared, self.label}
-        return TableBuilder(names, width, declared, self.limit_bytes)
+        return TableBuilder(names, width, declared, self.limit_bytes, self.time)
 
 
 @contextmanager

@@ -1,147 +1,127 @@
-"""The drift service: the rows of events go into the log; full windows are tested; verdicts go to the outbox.
+"""The drift service: the rows of events go into the journal; complete windows are judged; verdicts go to the outbox.
 
-Invariant: 202 follows the commit that holds the rows, or the part that waits for its partner. Windows, verdict ids and
-verdict bytes are a function of the log and the artifact alone: kill the process anywhere, start it again, and they come
-out the same, each once.
+Invariant: 202 follows the commit that holds the rows, or the part that waits for its partner. Windows, verdicts and
+alerts are a function of the journal and the artifact alone, byte for byte: kill the process anywhere, start it again,
+and they come out the same, each once.
 """
 
-import asyncio
 import logging
 from collections.abc import Container, Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from wayside.detectors.drift.service.intake import Intake, SideIntake
+from wayside.detectors.drift.judging.judge import WindowJudge
+from wayside.detectors.drift.service.intake import Intake
+from wayside.detectors.drift.service.lanes import Lanes
 from wayside.detectors.drift.service.outbox import Outbox
+from wayside.detectors.drift.service.room import Room
 from wayside.detectors.drift.service.store import DriftStore
-from wayside.detectors.drift.service.windows import Window, assemble, complete_windows, parse_key
-from wayside.detectors.kinds.protocol import Sample, WindowDetector
+from wayside.detectors.drift.service.view import view_of
+from wayside.detectors.drift.settings import WindowLimits
+from wayside.detectors.drift.windowing.windowing import Windowing
 from wayside.detectors.serving.answering import PLAIN, Answer, Wanted
 from wayside.detectors.serving.metrics import DetectorMetrics
+from wayside.eventing.errors import ConfigurationError, QueueFull
 from wayside.eventing.event import CloudEvent
 from wayside.eventing.http.admin import Check
-from wayside.eventing.verdict import DetectorIdentity, WindowVerdict
-from wayside.eventing.vocabulary import ServiceKey
 
 log = logging.getLogger("wayside.detectors.drift")
-_RETRY_S = 1.0
+_READ_BYTES = 16 << 20  # of the journal at once, when it starts
+_OUTBOX_BYTES = 1 << 30  # of verdicts that the sink did not take yet, before events have to wait
 
 
-@dataclass(frozen=True, slots=True)
-class DriftDetector:
-    """A window detector with its name and its window's size. After `retain_windows` a window's values are forgotten."""
+def room_of(limits: WindowLimits) -> Room:
+    """Room for the rows that windows are open on, and for as many again that wait to be judged."""
+    return Room(2 * limits.key_bytes, 2 * limits.all_bytes)
 
-    detector: WindowDetector
-    identity: DetectorIdentity
-    size: int
-    retain_windows: int = 1000
 
-    def judge(self, key: ServiceKey, window: Window) -> WindowVerdict:
-        """The verdict on a window: drift where its p-value is at most alpha."""
-        test = self.detector.test(Sample.untimed(window.rows))
-        return WindowVerdict(
-            key=key,
-            first=window.first,
-            end=window.end,
-            time=window.time,
-            is_drift=test.p_value <= self.identity.alpha,
-            p_value=test.p_value,
-            threshold=self.identity.alpha,
-            distance=test.statistic,
-            feature_distance=test.feature_distance.tolist(),
-            feature_p_value=test.feature_p_value.tolist(),
-            members=window.members,
-        )
+@dataclass(frozen=True, slots=True, eq=False)
+class DriftParts:
+    """What a drift service is made of. It owns the store, the outbox and the intake."""
+
+    judge: WindowJudge
+    store: DriftStore
+    outbox: Outbox
+    intake: Intake
+    room: Room
+    limits: WindowLimits
 
 
 class DriftService:
-    """Takes events (`answer`) and closes windows in a task of its own. Owns the store and the outbox.
-
-    `types` are those of the events that it is given; `intake` says what of one becomes rows: its own, if not told
-    otherwise.
-    """
+    """Takes events of `types` (`answer`), folds their rows into windows and has these judged."""
 
     may_drop = False  # what is stored is answered for, whether or not its client still listens
 
     def __init__(
-        self,
-        drift: DriftDetector,
-        store: DriftStore,
-        outbox: Outbox,
-        metrics: DetectorMetrics,
-        types: Container[str],
-        intake: Intake | None = None,
+        self, parts: DriftParts, metrics: DetectorMetrics, types: Container[str], retry_s: float = 1.0
     ) -> None:
         self.types = types
         self.metrics = metrics
-        self._drift = drift
-        self._store = store
-        self._intake = intake or SideIntake(store, drift.detector.features)
-        self._outbox = outbox
-        self._changed: set[str] = set()
-        self._woken = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
+        self._store = parts.store
+        self._outbox = parts.outbox
+        self._intake = parts.intake
+        self._windowing = Windowing(parts.judge.settings, parts.limits)
+        self._lanes = Lanes(
+            *(parts.judge, self._windowing, parts.store, parts.room, metrics, parts.outbox.wake), retry_s=retry_s
+        )
+        self._store.feed = self._lanes.take
 
     @property
     def checks(self) -> Mapping[str, Check]:
         return {
             "store": lambda: self._store.running,
-            "windows": lambda: self._task is not None and not self._task.done(),
+            "windows": lambda: self._lanes.running,
             "outbox": lambda: self._outbox.running,
         }
 
     async def start(self) -> None:
-        """Raises `ConfigurationError` where the store cannot be opened or holds rows of another width."""
+        """Go on from what the store holds. Raises `ConfigurationError` where it cannot be opened, or is another's."""
         await self._store.start()
-        self._changed.update(at.key for at in await self._store.progress())
-        self._woken.set()
+        if self._store.dropped_rows:
+            log.warning("%d rows were in open windows of another artifact: they are given up", self._store.dropped_rows)
+        try:
+            await self._fold_again()
+        except ValueError as exc:
+            await self._store.stop()
+            raise ConfigurationError(
+                f"the store's windows cannot be gone on with ({exc}): name another --data"
+            ) from exc
         await self._outbox.start()
-        self._task = asyncio.create_task(self._run(), name="windows")
+        self._lanes.start()
+
+    async def _fold_again(self) -> None:
+        for restored in await self._store.restore():
+            self._lanes.restore(restored.kept, restored.held)
+        folded, last = await self._store.standing()
+        position = 0
+        while arrivals := await self._store.unfolded(position, last, _READ_BYTES):
+            for arrival in arrivals:
+                self._lanes.take(arrival, evicts=arrival.position > folded)
+            position = arrivals[-1].position
 
     async def stop(self) -> None:
         """Leave what is not done yet to the next start. May be called twice or before `start`."""
-        if self._task is not None:
-            task, self._task = self._task, None
-            task.cancel()
-            await asyncio.wait([task])
+        await self._lanes.stop()
         await self._outbox.stop()
         await self._store.stop()
+        self._intake.close()
 
     async def answer(self, event: CloudEvent, wanted: Wanted = PLAIN) -> Answer:
-        """Append an event's rows, or let it wait for its partner. Raises `MalformedEvent`: nothing was stored."""
+        """Put an event's rows into the journal, or let it wait for its partner.
+
+        Raises `MalformedEvent` for what can never be taken, `QueueFull` for what is too much now; `sqlite3.Error` where
+        the disk fails. Nothing was stored then.
+        """
+        if self._store.unposted_bytes > _OUTBOX_BYTES:
+            raise QueueFull(f"{self._store.unposted_bytes} bytes of verdicts wait for the sink")
         taken = await self._intake.take(event)
         if taken.rows:
             self.metrics.rows.inc(taken.rows)
-            self._changed.add(taken.key)
-            self._woken.set()
+        if taken.missing:
+            self.metrics.missing_values.inc(taken.missing)
         return Answer(taken.outcome)
 
-    async def _run(self) -> None:
-        while True:
-            await self._woken.wait()
-            self._woken.clear()
-            keys, self._changed = sorted(self._changed), set()
-            for key in keys:
-                await self._close_windows(key)
-
-    async def _close_windows(self, key: str) -> None:
-        try:
-            at = await self._store.progress_of(key)
-            for first, end in complete_windows(at.position, at.end, self._drift.size):
-                await self._close_window(key, first, end)
-        except Exception:  # the task's edge: a full disk or a damaged key may not stop the windows of other keys
-            log.exception("windows of %s wait: trying again", key)
-            asyncio.get_running_loop().call_later(_RETRY_S, self._try_again, key)
-
-    def _try_again(self, key: str) -> None:
-        self._changed.add(key)
-        self._woken.set()
-
-    async def _close_window(self, key: str, first: int, end: int) -> None:
-        entries = await self._store.entries(key, first, end)
-        window = assemble(entries, first, end, self._drift.detector.features)
-        verdict = await asyncio.to_thread(self._drift.judge, parse_key(key), window)
-        spent = max(0, end - self._drift.retain_windows * self._drift.size)
-        await self._store.close_window(key, verdict.event(self._drift.identity), first, end, spent)
-        self.metrics.windows.labels("drift" if verdict.is_drift else "no_drift").inc()
-        self.metrics.batch_rows.observe(end - first)
-        self._outbox.wake()
+    def view(self) -> Mapping[str, Any]:
+        """Every living key, and what the store holds beyond them."""
+        keys = [view_of(at, *self._lanes.known(at.key)) for at in self._windowing.progress()]
+        return {"keys": keys, "judging": self._lanes.busy, **self._store.view()}

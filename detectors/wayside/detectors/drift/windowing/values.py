@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wayside.detectors.kinds.protocol import Matrix, Vector
-from wayside.eventing.verdict import RowRange
 from wayside.eventing.vocabulary import ServiceKey
+from wayside.eventing.window_verdict import RowRange
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -67,8 +67,9 @@ class Window:
     """One window of a key, at most `settings.cut` long.
 
     `rows` (n, columns) and `time_s` (n,), in seconds since the epoch; `first` and `end` are positions of rows of the
-    key. `groups` (n,) indexes `group_names`. `start_ns` and `end_ns` are its span where windows are spans of time, else
-    the times of its first and last row. `time` is the text of the latest request time among its rows.
+    key: ranges that follow each other, or overlap where windows slide; spans without a row leave no gap in them.
+    `groups` (n,) indexes `group_names`. `start_ns` and `end_ns` are its span where windows are spans of time, else the
+    times of its first and last row. `time` is the text of the latest request time among its rows.
     """
 
     key: WindowKey

@@ -11,6 +11,7 @@ import numpy as np
 
 from wayside.detectors.fitting.fit import FitReport
 from wayside.detectors.fitting.report.histogram import Histogram
+from wayside.detectors.fitting.window_promise import window_promise
 from wayside.detectors.kinds.protocol import Vector
 from wayside.detectors.tabular.table import Table
 
@@ -30,10 +31,11 @@ def report_document(report: FitReport, table: Table) -> dict[str, Any]:
         "false_alarm_rate": artifact.alpha,
         "promised_90": None if interval is None else [interval.low, interval.high],
         "threshold": report.threshold,
-        "window": artifact.window,
+        "windows": None if artifact.windows is None else artifact.windows.to_json(),
         "fitted_rows": report.fitted_rows,
         "calibration_rows": report.calibration_rows,
         "repeated_rows": None if report.interval is None else report.repeated_rows,
+        "promise": promise_of(report),
         "notes": notes_of(report, table),
         "quality": None if report.tested is None else report.tested.quality.document(),
         "scores": None if histogram is None else _scores(histogram),
@@ -58,9 +60,15 @@ def histogram_of(report: FitReport) -> Histogram | None:
 def notes_of(report: FitReport, table: Table) -> list[str]:
     """What a reader has to know about the figures."""
     if report.interval is None:
-        return ["A share of windows, on average over references of this size: for this one reference it may differ."]
+        return []
     repeats = repeats_of(report)
     return [*_notes_of_labels(report, table), *([] if repeats is None else [f"{repeats}."])]
+
+
+def promise_of(report: FitReport) -> list[str]:
+    """What a window detector promises; nothing for a row detector, whose figures say it."""
+    windowed = report.artifact.windowed
+    return [] if windowed is None or report.windows is None else window_promise(windowed, report.windows)
 
 
 def repeats_of(report: FitReport) -> str | None:

@@ -31,7 +31,7 @@ def report_page(report: FitReport, document: Mapping[str, Any]) -> str:
         element("p", f"artifact {artifact.digest}", class_="digest"),
         _tiles(report, document),
         *_pictures(report),
-        *_promise(report),
+        *_promise(report, document["promise"]),
         *(element("p", note) for note in document["notes"]),
         *_quality(document["quality"]),
         element("h2", "Columns"),
@@ -50,18 +50,28 @@ def report_page(report: FitReport, document: Mapping[str, Any]) -> str:
 
 
 def _tiles(report: FitReport, document: Mapping[str, Any]) -> ET.Element:
-    unit = "windows" if report.interval is None else "rows"
-    tiles = [("false alarms", f"{100 * report.artifact.alpha:.3g} %", f"of {unit} asked for")]
+    tiles = [_asked(report)]
     if report.interval is not None:
         low, high = report.interval.low, report.interval.high
         tiles.append(("promised", f"{100 * low:.3g} to {100 * high:.3g} %", "90 % interval"))
         tiles.append(("threshold", f"{report.threshold:.5g}", "flagged above"))
+    if report.windows is not None and report.windows.level is not None:
+        tiles.append(("level", f"{report.windows.level:.3g}", "of a window"))
     tiles.append(("fitted on", f"{report.fitted_rows:,}", "rows"))
     if report.calibration_rows:
         tiles.append(("calibrated on", f"{report.calibration_rows:,}", "rows held out"))
     if document["quality"] is not None and document["quality"]["roc_auc"] is not None:
         tiles.append(("ROC-AUC", f"{document['quality']['roc_auc']:.4f}", "on rows that tested it"))
     return element("dl", *(_tile(*tile) for tile in tiles), class_="tiles")
+
+
+def _asked(report: FitReport) -> tuple[str, str, str]:
+    """The tile of what was asked for."""
+    windows = report.artifact.windows
+    if windows is None or windows.budget.per_s is None:
+        alpha = report.artifact.alpha
+        return "false alarms", f"{100 * alpha:.3g} %", f"of {'rows' if windows is None else 'windows'} asked for"
+    return "false alarms", str(windows.budget), "of event time asked for"
 
 
 def _tile(name: str, figure: str, words: str) -> ET.Element:
@@ -82,9 +92,9 @@ def _picture(drawing: ET.Element, caption: str) -> ET.Element:
     return element("figure", drawing, element("figcaption", caption))
 
 
-def _promise(report: FitReport) -> list[ET.Element]:
+def _promise(report: FitReport, promise: Sequence[str]) -> list[ET.Element]:
     if report.interval is None:
-        return [element("p", f"A window of {report.artifact.window} rows is tested against the reference as a whole.")]
+        return [element("p", f"{line[:1].upper()}{line[1:]}.") for line in promise]
     return [
         element(
             "p",

@@ -1,8 +1,9 @@
 // The p-value of each window over time, on a scale on which evidence of drift grows upwards.
 
+import { nameOf } from "./alerts.js";
 import { TimeChart } from "./chart.js";
 import { el } from "./dom.js";
-import { clock, count, duration, significant } from "./format.js";
+import { count, significant } from "./format.js";
 
 export class Drift {
   constructor(body) {
@@ -12,55 +13,47 @@ export class Drift {
     body.append(this.note);
   }
 
-  show({ series, open }, { span, demo }) {
+  show({ series, open, warming }, { span, demo }) {
     for (const one of series) this.draw(one, span, demo);
     const windows = series.flatMap((one) => one.windows);
-    const drifted = windows.filter(({ drift }) => drift).length;
-    const waiting = open === null ? "" : ` ${count(open)} rows wait in the open window.`;
-    this.note.textContent = windows.length ? `${count(windows.length)} windows, ${count(drifted)} of them drift (◆).${waiting}` : `No window has closed yet.${waiting}`;
+    this.note.textContent = `${told(windows)}${open === null ? "" : ` ${count(open)} rows wait in the open window.`}${warming.map(({ service, state }) => ` ${service} is ${state}.`).join("")}`;
   }
 
   draw(one, span, demo) {
     const chart = this.chart(one);
     const times = one.windows.map(({ t }) => t);
+    const judged = one.windows.filter(({ error }) => error === null);
     const threshold = one.windows.at(-1).threshold;
     chart.update({
       span: [Math.min(span[0], ...times), Math.max(span[1], ...times)],
       phases: demo.phases, faults: demo.faults, gap_s: Infinity,
-      lines: [{ class: "trace", points: one.windows.map(({ t, p }) => [t, p]) }],
-      dots: one.windows.map(({ t, p, drift }) => ({ class: drift ? "drifted" : "steady", t, value: p })),
-      rules: [{ value: threshold, label: `drift at p ≤ ${significant(threshold, 2)}` }],
+      lines: [{ class: "trace", points: judged.map(({ t, p }) => [t, p]) }],
+      dots: judged.map(({ t, p, drift }) => ({ class: drift ? "drifted" : "steady", t, value: p })),
+      rules: threshold <= 0 ? [] : [{ value: threshold, label: `drift at p ≤ ${significant(threshold, 2)}` }],
       describe: (t) => one.windows.filter((window) => window.t === t).map(described),
       summary: `${one.windows.length} windows, ${one.windows.filter(({ drift }) => drift).length} of them drift`,
     });
   }
 
-  chart({ service, detector }) {
-    const name = JSON.stringify([service, detector]);
+  chart(one) {
+    const name = JSON.stringify([one.service, one.endpoint, one.revision, one.detector]);
     if (!this.charts.has(name)) {
-      const holder = el("div", { class: "series" }, el("h3", {}, `${service} · ${detector}`));
+      const holder = el("div", { class: "series" }, el("h3", {}, nameOf(one)));
       this.body.insertBefore(holder, this.note);
-      this.charts.set(name, new TimeChart(holder, { axis: "evidence", height: 218, label: `p-value of each window of ${service}` }));
+      this.charts.set(name, new TimeChart(holder, { axis: "evidence", height: 218, label: `p-value of each window of ${one.service}` }));
     }
     return this.charts.get(name);
   }
 }
 
-function described({ p, threshold, first, end, drift }) {
+function told(windows) {
+  if (!windows.length) return "No window has closed yet.";
+  const drifted = windows.filter(({ drift }) => drift).length;
+  const unjudged = windows.filter(({ error }) => error !== null).length;
+  return `${count(windows.length)} windows, ${count(drifted)} of them drift (◆)${unjudged ? `, ${count(unjudged)} could not be judged` : ""}.`;
+}
+
+function described({ p, threshold, first, end, drift, error }) {
+  if (error !== null) return `rows ${count(first)} to ${count(end)}: not judged, ${error}`;
   return `rows ${count(first)} to ${count(end)}: p ${significant(p)} ${drift ? "≤" : ">"} ${significant(threshold, 2)}${drift ? ", drift" : ""}`;
-}
-
-export function showAlerts(body, { alerts }, { now }) {
-  if (!alerts.length) return body.replaceChildren(el("p", { class: "empty" }, "No alert so far."));
-  body.replaceChildren(el("ol", { class: "alerts" }, ...alerts.map((alert) => item(alert, now))));
-}
-
-function item({ service, detector, opened, resolved, p_value: p, windows }, now) {
-  const open = resolved === null;
-  const times = open ? `since ${clock(opened)}, ${duration(now - opened)}` : `${clock(opened)} to ${clock(resolved)}, ${duration(resolved - opened)}`;
-  return el(
-    "li", { class: open ? "open" : "resolved" },
-    el("strong", {}, open ? "open" : "resolved"), el("span", {}, times),
-    el("small", {}, `${service} · ${detector}: ${count(windows)} ${windows === 1 ? "window" : "windows"}, p down to ${significant(p, 2)}`),
-  );
 }

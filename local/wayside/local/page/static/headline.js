@@ -43,6 +43,8 @@ export function showBalance(node, balance) {
     term("scored", balance.scored), operator("="),
     term("in windows", balance.in_windows), operator("+"),
     term("in the open window", balance.open),
+    ...(balance.late ? [operator("+"), term("late", balance.late)] : []),
+    ...(balance.left_out ? [operator("+"), term("left out", balance.left_out)] : []),
   ];
   node.replaceChildren(el("div", { class: "equation" }, ...terms), verdict(balance));
 }

@@ -1,7 +1,8 @@
 // Asks for the state once a second and hands each panel its part. A panel that has a problem says so; the others go on.
 
+import { showAlerts } from "./alerts.js";
 import { el } from "./dom.js";
-import { Drift, showAlerts } from "./drift.js";
+import { Drift } from "./drift.js";
 import { Flagged } from "./flagged.js";
 import { clock } from "./format.js";
 import { showBalance, showHeadline } from "./headline.js";

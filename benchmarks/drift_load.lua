@@ -1,0 +1,28 @@
+-- wrk's script: as detectors_load.lua, with event times that go on: a millisecond an event, over KEYS services in turn.
+-- After "--": the file, a body a line; a name for the run; how many services.
+local bodies, made, run, keys = {}, 0, "0", 1
+
+function init(arguments)
+  for line in io.lines(arguments[1]) do bodies[#bodies + 1] = line end
+  run, keys = arguments[2], tonumber(arguments[3])
+end
+
+function request()
+  made = made + 1
+  local at = os.date("!%Y-%m-%dT%H:%M:%S", 1700000000 + tonumber(run) * 100000 + math.floor(made / 1000))
+  return wrk.format("POST", "/", {
+    ["ce-specversion"] = "1.0", ["ce-id"] = string.format("%s-%09d", run, made),
+    ["ce-source"] = "http://localhost:9081/", ["ce-type"] = "org.kubeflow.serving.inference.request",
+    ["ce-time"] = string.format("%s.%03dZ", at, made % 1000),
+    ["ce-inferenceservicename"] = string.format("kddcup-%d", made % keys),
+    ["ce-namespace"] = "default", ["ce-component"] = "predictor", ["ce-endpoint"] = "default",
+    ["content-type"] = "application/json"}, bodies[made % #bodies + 1])
+end
+
+function done(summary, latency)
+  local errors = summary.errors
+  io.write(string.format(
+    '{"requests": %d, "elapsed_us": %d, "p50_us": %d, "p99_us": %d, "refused": %d, "broken": %d}\n',
+    summary.requests, summary.duration, latency:percentile(50), latency:percentile(99),
+    errors.status, errors.connect + errors.read + errors.write + errors.timeout))
+end

@@ -1,0 +1,1 @@
+"""What rows are put through before a window detector sees them: nothing, scaling, PCA, an encoder, uncertainty."""

@@ -1,0 +1,121 @@
+"""What the tests by column hold of the rows that they were fitted on: values and counts, what these can promise, and how
+rows and columns of windows without drift hang together.
+
+Source: `two_sample/reference_size.py`, `nulls/dependence.py`, `nulls/joint.py`.
+Invariant: `arrays` and `restore` are inverse to each other.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+
+from wayside.detectors.kinds.protocol import Arrays, Matrix, Sample, Vector, WindowFitContext
+from wayside.detectors.nulls.dependence import design_effects
+from wayside.detectors.nulls.joint import JointNull
+from wayside.detectors.two_sample.reference import ReferenceColumns
+from wayside.detectors.two_sample.reference_size import ReferenceSize
+from wayside.eventing.errors import ConfigurationError
+
+_LEAST_ROWS = 2
+_REFERENCE_ROWS = 200_000
+_MOST_ROWS = 1 << 24
+_LEAST_DRAWS, _MOST_DRAWS = 100, 100_000
+_LIKE_ONE = 1.05  # effects below are those of independent rows
+_LEAST_WINDOW, _MOST_WINDOW, _SHARE = 20, 1000, 20
+
+
+@dataclass(frozen=True, slots=True)
+class ReferenceOptions:
+    """The reference is at most `reference_rows` of the rows, drawn by seed. `draws` windows of it tell how columns move
+    together; 0 corrects for their number instead (Bonferroni). `dependence` false takes all rows for independent."""
+
+    reference_rows: int = _REFERENCE_ROWS
+    draws: int = 1000
+    dependence: bool = True
+
+    def __post_init__(self) -> None:
+        if not _LEAST_ROWS <= self.reference_rows <= _MOST_ROWS:
+            raise ConfigurationError(f"reference_rows is {self.reference_rows}: give {_LEAST_ROWS} to {_MOST_ROWS}")
+        if self.draws and not _LEAST_DRAWS <= self.draws <= _MOST_DRAWS:
+            raise ConfigurationError(f"draws is {self.draws}: give {_LEAST_DRAWS} to {_MOST_DRAWS}, or 0 for none")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Held:
+    """`effects` (d,) are columns' design effects, None where rows are independent; `joint` is the law of the least
+    p-value, None for Bonferroni's."""
+
+    columns: ReferenceColumns
+    size: ReferenceSize
+    effects: Vector | None = None
+    joint: JointNull | None = None
+
+    @classmethod
+    def of(cls, kind: str, reference: Sample, options: ReferenceOptions, context: WindowFitContext) -> Self:
+        """Without the joint law. Raises `ConfigurationError` where there are too few rows."""
+        rows = reference.rows
+        if len(rows) < _LEAST_ROWS:
+            raise ConfigurationError(
+                f"{kind} needs at least {_LEAST_ROWS} rows as its reference, there are {len(rows)}"
+            )
+        effects = _effects(rows, context) if options.dependence else None
+        if len(rows) > options.reference_rows:
+            drawn = np.random.default_rng(context.seed).choice(len(rows), options.reference_rows, replace=False)
+            rows = rows[drawn]
+        size = ReferenceSize(len(rows), context.window_rows, context.level)
+        return cls(ReferenceColumns.of(rows), size, effects)
+
+    def described(self) -> str:
+        """One line for people."""
+        return "; ".join([self.size.described(), *self._dependence()])
+
+    def _dependence(self) -> Sequence[str]:
+        if self.effects is None:
+            return ()
+        most = float(self.effects.max())
+        return (f"rows that lie together are alike: up to {most:.1f} of them say as much as one, and are counted so",)
+
+    def arrays(self) -> Arrays:
+        arrays = {**self.columns.arrays(), "size": self.size.array()}
+        if self.effects is not None:
+            arrays["effects"] = self.effects
+        if self.joint is not None:
+            arrays["least"] = self.joint.least
+        return arrays
+
+    @classmethod
+    def restore(cls, arrays: Arrays) -> Self:
+        """What gave `arrays`. Raises `KeyError` or `ValueError` where they are not of a reference."""
+        columns, effects, least = ReferenceColumns.restore(arrays), arrays.get("effects"), arrays.get("least")
+        if effects is not None and (effects.shape != (len(columns),) or not (effects >= 1).all()):
+            raise ValueError(f"'effects' of {len(columns)} columns has shape {effects.shape}, or one below 1")
+        joint = None if least is None else JointNull.of(least, len(columns))
+        return cls(columns, ReferenceSize.restore(arrays["size"]), effects, joint)
+
+
+def drawn_windows(reference: Sample, options: ReferenceOptions, context: WindowFitContext) -> Sequence[Matrix]:
+    """Windows drawn row by row of the reference, with replacement."""
+    rows, size = reference.rows, usual_window(len(reference), context)
+    rng = np.random.default_rng([context.seed, 3])
+    return [rows[rng.integers(0, len(rows), size)] for _ in range(options.draws)]
+
+
+def usual_window(rows: int, context: WindowFitContext) -> int:
+    """Rows of a window for what is drawn: those that windows have, where that is known."""
+    return min(context.window_rows or max(_LEAST_WINDOW, rows // _SHARE), _MOST_WINDOW)
+
+
+def _effects(rows: Matrix, context: WindowFitContext) -> Vector | None:
+    found = design_effects(rows, usual_window(len(rows), context), context.categories)
+    return found if (found > _LIKE_ONE).any() else None
+
+
+def refuse_many_values(kind: str, reference: ReferenceColumns, limits: Sequence[int], instead: str) -> None:
+    """Raises `ConfigurationError` that names the first column of more distinct values than it may have."""
+    for at, (column, limit) in enumerate(zip(reference.columns, limits, strict=True)):
+        if not column.at_most(limit):
+            raise ConfigurationError(
+                f"column {at + 1} has {len(column.values)} distinct values, {kind} takes {limit}: {instead}"
+            )

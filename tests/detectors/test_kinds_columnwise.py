@@ -1,0 +1,87 @@
+"""What columns share: rows that are alike count for less, columns that move together for fewer, and both are kept."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from wayside.detectors.kinds.protocol import Execution, Sample, WindowDetector, WindowFitContext
+from wayside.detectors.kinds.registry import window_detector
+from wayside.eventing.errors import ConfigurationError
+
+WINDOW, LEVEL = 100, 0.05
+
+
+def fitted(kind: str, reference: np.ndarray, categories: tuple[int, ...] = (), **options: Any) -> WindowDetector:
+    found = window_detector(kind)
+    context = WindowFitContext(window_rows=WINDOW, categories=categories, level=LEVEL)
+    made = found.fit(Sample.untimed(reference), found.options(**options), context)
+    return found.restore(made.state(), Execution())
+
+
+def alike(rng: np.random.Generator, rows: int, block: int, columns: int = 3) -> np.ndarray:
+    """Rows that come in blocks of equal ones."""
+    return np.repeat(rng.normal(size=(rows // block, columns)), block, axis=0)
+
+
+def rate(detector: WindowDetector, windows: np.ndarray) -> float:
+    return float(np.mean([detector.test(Sample.untimed(window)).p_value <= LEVEL for window in windows]))
+
+
+@pytest.mark.parametrize("kind", ["ks", "cvm", "tabular"])
+def test_rows_that_are_alike_do_not_alarm(kind: str) -> None:
+    rng = np.random.default_rng(1)
+    windows = alike(rng, 300 * WINDOW, 10).reshape(300, WINDOW, 3)
+    reference = alike(rng, 40 * WINDOW, 10)
+    assert rate(fitted(kind, reference, draws=0, dependence=False), windows) > 0.8
+    assert rate(fitted(kind, reference, draws=0), windows) <= 0.1
+
+
+@pytest.mark.parametrize("kind", ["chi2", "fisher"])
+def test_categories_that_are_alike_do_not_alarm(kind: str) -> None:
+    rng = np.random.default_rng(2)
+    reference, windows = ((alike(rng, rows * WINDOW, 10) > 0).astype(float) for rows in (40, 200))
+    windows = windows.reshape(200, WINDOW, 3)
+    assert rate(fitted(kind, reference, (2, 2, 2), draws=0, dependence=False), windows) > 0.5
+    assert rate(fitted(kind, reference, (2, 2, 2), draws=0), windows) <= 0.13
+
+
+def test_what_drifts_is_seen_among_rows_that_are_alike() -> None:
+    rng = np.random.default_rng(3)
+    detector = fitted("ks", alike(rng, 40 * WINDOW, 5), draws=0)
+    assert detector.test(Sample.untimed(alike(rng, WINDOW, 5) + 3)).p_value < 1e-4
+    assert "as much as one" in detector.described()  # type: ignore[attr-defined]
+
+
+def test_columns_that_repeat_each_other_are_worth_one() -> None:
+    rng = np.random.default_rng(4)
+    reference, fresh = (np.repeat(rng.normal(size=(rows, 1)), 12, axis=1) for rows in (4000, 400 * WINDOW))
+    windows = fresh.reshape(400, WINDOW, 12)
+    by_number, by_draws = (fitted("ks", reference, draws=draws, dependence=False) for draws in (0, 400))
+    assert rate(by_number, windows) < 0.02
+    assert 0.5 * LEVEL <= rate(by_draws, windows) <= 2 * LEVEL
+
+
+def test_some_column_is_told_where_the_window_drifts() -> None:
+    rng = np.random.default_rng(5)
+    detector = fitted("ks", rng.normal(size=(3000, 4)), draws=200)
+    for moved in (0.0, 0.3, 0.5):
+        found = detector.test(Sample.untimed(rng.normal(size=(WINDOW, 4)) + np.array([moved, 0, 0, 0])))
+        assert found.p_value == pytest.approx(min(1.0, 4 * found.feature_p_value.min()))
+
+
+@pytest.mark.parametrize(
+    ("name", "array"),
+    [("effects", np.full(3, 0.5)), ("effects", np.ones(2)), ("least", np.ones(7))],
+    ids=["below-one", "width", "few"],
+)
+def test_a_state_of_other_effects_is_refused(name: str, array: np.ndarray) -> None:
+    state = fitted("ks", alike(np.random.default_rng(6), 2000, 10), draws=100).state()
+    assert {"effects", "least"} <= set(state.arrays)
+    with pytest.raises(ValueError, match=r"'effects'|more than 50"):
+        window_detector("ks").restore(type(state)({**state.arrays, name: array}), Execution())
+
+
+def test_few_draws_are_refused() -> None:
+    with pytest.raises(ConfigurationError, match="draws is 20: give 100"):
+        fitted("ks", np.zeros((100, 2)), draws=20)
