@@ -37,8 +37,8 @@ class ColumnTest(Protocol):
     """A test of columns against one reference, which it was made of."""
 
     def test(self, window: Matrix, effects: Vector | None = None) -> tuple[Vector, Vector]:
-        """The distances and p-values of sorted columns of shape (d, n), NaN last: each of shape (d,). `effects` (d,) say
-        how many rows of a column are worth an independent one; where they are given, p-values need not be exact."""
+        """The distances and p-values of sorted columns of shape (d, n), NaN last: each of shape (d,). `effects` (d,)
+        say how many rows of a column are worth an independent one; where they are given, p-values may be bounds."""
 
 
 class Columnwise(WindowDetector):
@@ -79,7 +79,7 @@ class Columnwise(WindowDetector):
         """The smallest of the columns' p-values of rows drawn of the reference itself, which they scatter about by less
         than fresh rows would: by m / (m + n)."""
         m, n = self._held.columns.rows, len(window)
-        scatter = np.full(self.features, m / (m + n))
+        scatter = (np.ones(self.features) if self._held.effects is None else self._held.effects) * (m / (m + n))
         return float(self._test.test(ordered_columns(window), scatter)[1].min())
 
     def state(self) -> State:
@@ -121,7 +121,7 @@ def with_joint_null(
 ) -> K:
     """A detector of what is held, once it has judged windows drawn of the reference, if any are to be drawn."""
     detector = make(held)
-    if not options.draws or detector.features == 1:
+    if not options.draws or detector.features == 1 or held.is_alike:
         return detector
     least = np.array([detector.least_p_value(window) for window in drawn_windows(reference, options, context)])
     return make(replace(held, joint=JointNull.of(least, detector.features)))

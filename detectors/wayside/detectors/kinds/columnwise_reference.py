@@ -1,5 +1,5 @@
-"""What the tests by column hold of the rows that they were fitted on: values and counts, what these can promise, and how
-rows and columns of windows without drift hang together.
+"""What the tests by column hold of the rows that they were fitted on: values and counts, what these can promise, and
+how rows and columns of windows without drift hang together.
 
 Source: `two_sample/reference_size.py`, `nulls/dependence.py`, `nulls/joint.py`.
 Invariant: `arrays` and `restore` are inverse to each other.
@@ -7,6 +7,7 @@ Invariant: `arrays` and `restore` are inverse to each other.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import sqrt
 from typing import Self
 
 import numpy as np
@@ -22,7 +23,8 @@ _LEAST_ROWS = 2
 _REFERENCE_ROWS = 200_000
 _MOST_ROWS = 1 << 24
 _LEAST_DRAWS, _MOST_DRAWS = 100, 100_000
-_LIKE_ONE = 1.05  # effects below are those of independent rows
+_ALIKE_TOGETHER, _ALIKE_ALONE = 1.15, 1.6  # of 20 windows of independent rows: a mean, a column, that is seldom met
+_ALIKE = 1.5
 _LEAST_WINDOW, _MOST_WINDOW, _SHARE = 20, 1000, 20
 
 
@@ -67,6 +69,12 @@ class Held:
         size = ReferenceSize(len(rows), context.window_rows, context.level)
         return cls(ReferenceColumns.of(rows), size, effects)
 
+    @property
+    def is_alike(self) -> bool:
+        """Whether rows that lie together are clearly alike, in most columns. Windows drawn of such a reference are made
+        of few pieces, and promise too much: its columns are corrected for by their number."""
+        return self.effects is not None and float(np.median(self.effects)) > _ALIKE
+
     def described(self) -> str:
         """One line for people."""
         return "; ".join([self.size.described(), *self._dependence()])
@@ -95,7 +103,7 @@ class Held:
         return cls(columns, ReferenceSize.restore(arrays["size"]), effects, joint)
 
 
-def drawn_windows(reference: Sample, options: ReferenceOptions, context: WindowFitContext) -> Sequence[Matrix]:
+def drawn_windows(reference: Sample, options: ReferenceOptions, context: WindowFitContext) -> list[Matrix]:
     """Windows drawn row by row of the reference, with replacement."""
     rows, size = reference.rows, usual_window(len(reference), context)
     rng = np.random.default_rng([context.seed, 3])
@@ -108,8 +116,14 @@ def usual_window(rows: int, context: WindowFitContext) -> int:
 
 
 def _effects(rows: Matrix, context: WindowFitContext) -> Vector | None:
-    found = design_effects(rows, usual_window(len(rows), context), context.categories)
-    return found if (found > _LIKE_ONE).any() else None
+    """What is told apart from chance: by the columns together, or by one that stands out. Of that the doubt is added
+    which so few windows leave."""
+    size = usual_window(len(rows), context)
+    found = design_effects(rows, size, context.categories)
+    seen = np.ones(len(found), np.bool_) if found.mean() > _ALIKE_TOGETHER else found > _ALIKE_ALONE
+    doubt = 1.0 / sqrt(max(1.0, len(rows) / size))
+    effects: Vector = np.where(seen, 1.0 + (found - 1.0) * (1.0 + doubt), 1.0)
+    return effects if (effects > 1.0).any() else None
 
 
 def refuse_many_values(kind: str, reference: ReferenceColumns, limits: Sequence[int], instead: str) -> None:
