@@ -1,6 +1,6 @@
--- wrk's script: as detectors_load.lua, with event times that go on: a millisecond an event, over KEYS services in turn.
--- After "--": the file, a body a line; a name for the run; how many services.
-local bodies, made, run, keys = {}, 0, "0", 1
+-- wrk's script: as detectors_load.lua, with event times that go on, from an hour ago: 5 000 events a second of event time,
+-- so that a later run begins behind the one before it. After "--": the file, a body a line; a run; how many services.
+local bodies, made, run, keys, begin, per_second = {}, 0, "0", 1, os.time() - 3600, 5000
 
 function init(arguments)
   for line in io.lines(arguments[1]) do bodies[#bodies + 1] = line end
@@ -9,11 +9,12 @@ end
 
 function request()
   made = made + 1
-  local at = os.date("!%Y-%m-%dT%H:%M:%S", 1700000000 + tonumber(run) * 100000 + math.floor(made / 1000))
+  local at = os.date("!%Y-%m-%dT%H:%M:%S", begin + math.floor(made / per_second))
+  local micros = made % per_second * (1000000 / per_second)
   return wrk.format("POST", "/", {
     ["ce-specversion"] = "1.0", ["ce-id"] = string.format("%s-%09d", run, made),
     ["ce-source"] = "http://localhost:9081/", ["ce-type"] = "org.kubeflow.serving.inference.request",
-    ["ce-time"] = string.format("%s.%03dZ", at, made % 1000),
+    ["ce-time"] = string.format("%s.%06dZ", at, micros),
     ["ce-inferenceservicename"] = string.format("kddcup-%d", made % keys),
     ["ce-namespace"] = "default", ["ce-component"] = "predictor", ["ce-endpoint"] = "default",
     ["content-type"] = "application/json"}, bodies[made % #bodies + 1])

@@ -47,6 +47,8 @@ from wayside.eventing.sink import MemorySink
 from wayside.eventing.vocabulary import DRIFT, REQUEST
 from wayside.eventing.window_verdict import WindowVerdict, read_window_verdict
 
+from .sequential_streams import errors, fit, p_values, three_columns
+
 FEATURES = 4
 TIME = "2026-01-02T03:04:05.000000006Z"
 
@@ -67,6 +69,24 @@ def request_event(rows: Any, event_id: str = "1", time_text: str | None = TIME, 
         data=json.dumps({"instances": instances}).encode(),
         extensions={"namespace": "default", "inferenceservicename": "digits", "component": "predictor", **extensions},
     )
+
+
+@pytest.fixture(scope="session")
+def error_detectors() -> dict[str, Any]:
+    """Kinds that follow errors, fitted where one row in ten is one."""
+    return {kind: fit(kind, errors(4000)) for kind in ("adwin", "ddm", "kswin")}
+
+
+@pytest.fixture(scope="session")
+def row_detectors() -> dict[str, Any]:
+    """Kinds that follow rows, fitted on three columns."""
+    return {kind: fit(kind, three_columns()) for kind in ("cusum", "cvm-online", "mmd-online")}
+
+
+@pytest.fixture(scope="session")
+def outlier_rate() -> Any:
+    """Fitted for an outlier detector that 1999 rows calibrated."""
+    return fit("outlier-rate", p_values(1000), calibration_rows=1999)
 
 
 @pytest.fixture(scope="session")
@@ -220,6 +240,7 @@ class DriftTerms:
     remember_s: float = 7 * 86400.0
     clock: Clock = field(default_factory=SystemClock)
     intake: Callable[[DriftStore, RowReader, Room, DetectorMetrics], Intake] | None = None
+    judge: WindowJudge | None = None
 
 
 @asynccontextmanager
@@ -227,7 +248,7 @@ async def drift_in(
     folder: Path, artifact: Artifact, sink: MemorySink | None = None, terms: DriftTerms | None = None
 ) -> AsyncIterator[Drift]:
     terms, sink, metrics = terms or DriftTerms(), sink or MemorySink(), DetectorMetrics()
-    judge = WindowJudge.of(artifact, artifact.identity(), Execution())
+    judge = terms.judge or WindowJudge.of(artifact, artifact.identity(), Execution())
     store = DriftStore(folder, Reader(artifact.digest, artifact.features, terms.side), terms.remember_s)
     room = room_of(terms.limits)
     reader = RowReader(judge.schema, terms.side, judge.settings.compared, judge.settings.missing)

@@ -76,6 +76,9 @@ class CountingDetector(SaidDetector, SequentialDetector):
     def memory(self) -> Arrays:
         return {"rows": np.zeros((1, 1)), "last": np.zeros(2)}
 
+    def settling_rows(self, level: float, window_rows: int) -> int:
+        return 0
+
     def advance(self, memory: Arrays, window: Sample) -> tuple[WindowTest, Arrays]:
         return self.test(window), {"rows": memory["rows"] + len(window), "last": window.rows[-1]}
 

@@ -15,6 +15,23 @@ def fit(kind: str, rows: np.ndarray, categories: Sequence[int] = (), seed: int =
     return found.fit(Sample.untimed(rows), found.options(**options), context)
 
 
+def errors(count: int, share: float = 0.1, seed: int = 1) -> np.ndarray:
+    return (np.random.default_rng(seed).random((count, 1)) < share) * 1.0
+
+
+def three_columns(count: int = 2000, seed: int = 1) -> np.ndarray:
+    """Normal, heavily tied, heavy-tailed."""
+    rng = np.random.default_rng(seed)
+    return np.stack([rng.normal(size=count), rng.poisson(0.3, count), rng.standard_cauchy(count).clip(-50, 50)], axis=1)
+
+
+def p_values(count: int, seed: int = 1, share: float = 0.01) -> np.ndarray:
+    """Uniform, but for the share of them that is at most 0.01."""
+    rng = np.random.default_rng(seed)
+    found = rng.uniform(0.01, 1, size=(count, 1)) + 1e-9
+    return np.where(rng.random((count, 1)) < share, 0.005, np.minimum(found, 1.0))
+
+
 def advance(detector: Any, rows: np.ndarray, size: int = 100) -> list[Any]:
     """The outcomes of a stream's windows, without starting again."""
     memory, found = detector.memory(), []

@@ -52,9 +52,11 @@ def verdict(at: int, said: str, features: str = "") -> WindowVerdict:
     )
 
 
-def folded(verdicts: Sequence[WindowVerdict], resolve_after: int = 2) -> list[AlertEvent | None]:
+def folded(
+    verdicts: Sequence[WindowVerdict], resolve_after: int = 2, settling_rows: int = 0
+) -> list[AlertEvent | None]:
     """What is told at each window; the state goes through JSON in between."""
-    alerting, standing, told = Alerting(_DETECTOR, resolve_after), None, []
+    alerting, standing, told = Alerting(_DETECTOR, resolve_after, settling_rows), None, []
     for each in verdicts:
         standing, alert = alerting.fold(standing, each, [("/logger", each.members[0].id, 0)])
         told.append(alert)
@@ -62,9 +64,9 @@ def folded(verdicts: Sequence[WindowVerdict], resolve_after: int = 2) -> list[Al
     return told
 
 
-def states(said: str, resolve_after: int = 2) -> str:
+def states(said: str, resolve_after: int = 2, settling_rows: int = 0) -> str:
     """O(pened), U(pdated), R(esolved) or - at each window."""
-    told = folded([verdict(at, each) for at, each in enumerate(said)], resolve_after)
+    told = folded([verdict(at, each) for at, each in enumerate(said)], resolve_after, settling_rows)
     return "".join("-" if alert is None else alert.state.value[0].upper() for alert in told)
 
 
@@ -92,6 +94,21 @@ def states(said: str, resolve_after: int = 2) -> str:
 )
 def test_when_an_alert_is_told(said: str, resolve_after: int, expected: str) -> None:
     assert states(said, resolve_after) == expected
+
+
+@pytest.mark.parametrize(
+    ("said", "settling_rows", "expected"),
+    [
+        ("d.....", 20, "O-R---"),
+        ("d.....", 21, "O--R--"),
+        ("d...d....", 40, "O-------R"),
+        ("d.?.?.", 30, "O----R"),
+    ],
+)
+def test_quiet_windows_of_fewer_rows_than_a_detector_settles_in_resolve_nothing(
+    said: str, settling_rows: int, expected: str
+) -> None:
+    assert states(said, 2, settling_rows) == expected
 
 
 @pytest.mark.parametrize(

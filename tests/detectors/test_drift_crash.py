@@ -24,7 +24,7 @@ from wayside.eventing.http_binding import decode, encode_binary
 from .conftest import DriftTerms, at, drift_in, later, normal_rows, request_event, wait_until
 from .killable import Killable
 
-KILLS = int(os.environ.get("WAYSIDE_TEST_KILLS", "6"))
+KILLS = int(os.environ.get("WAYSIDE_TEST_KILLS", "3"))
 SEED = int(os.environ.get("WAYSIDE_TEST_SEED", "0")) or random.SystemRandom().randrange(1, 2**32)
 EVENTS = 240
 LIMITS = WindowLimits(keys=3, idle_s=60.0)

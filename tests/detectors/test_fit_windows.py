@@ -76,8 +76,21 @@ def test_a_time_column_tells_the_level(tmp_path: Path, capsys: pytest.CaptureFix
         (("ks", "--missing", "impute"), "--missing impute is for rows"),
         (("ks", "--window", "5000"), "300 rows are too few for windows of 5000 rows"),
         (("ks", "--expect-rows", "many"), "write it as '10000 per hour'"),
+        (("knn", "--compare", "revisions"), "--compare is for kinds that judge windows"),
+        (("knn", "--missing", "drop"), "--missing drop is for kinds that judge windows"),
+        (("ks", "--holdout", "0.3"), "--holdout is for kinds that judge rows"),
+        (("ks", "--test-share", "0.3"), "--test-share is for kinds that judge rows"),
+        (("cusum", "--compare", "revisions"), "cusum cannot compare revisions"),
+        (("mmd", "--missing", "keep", "--transform", "columns"), "mmd after --transform columns takes no missing"),
+        (("ks", "--scaling", "robust"), "--scaling is for --transform scaled or pca"),
+        (("ks", "--measure", "margin"), "--measure belongs to --transform uncertainty"),
+        (("ks", "--transform", "encoder"), "go together"),
+        (("ks", "--false-alarms", "0 per week"), "give a number above 0"),
+        (("ks", "--false-alarms", "weekly"), "write it as '1 per week'"),
+        (("ks", "--window", "20", "--lateness", "nan"), "a lateness of nan s"),
+        (("ks", "--window", "20", "--resolve-after", "0"), "give 1 to 1000"),
     ],
-    ids=["row kind", "two budgets", "components", "impute", "too few", "rate"],
+    ids=lambda each: "-".join(each).replace("--", "") if isinstance(each, tuple) else "",
 )
 def test_flags_that_do_not_fit_are_refused(
     arguments: tuple[str, ...], reason: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -85,3 +98,17 @@ def test_flags_that_do_not_fit_are_refused(
     np.save(tmp_path / "rows.npy", normal_rows(300, 4))
     assert main([*arguments, "--data", f"{tmp_path}/rows.npy", "--out", f"{tmp_path}/out"], {}) == 2
     assert reason in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("kind", "columns"), [("cusum", "x,y"), ("adwin", "e"), ("ddm", "e"), ("kswin", "e"), ("outlier-rate", "p")]
+)
+def test_what_follows_a_stream_tells_its_run_length(
+    kind: str, columns: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    random = np.random.default_rng(5)
+    rows = np.column_stack([random.normal(size=(800, 2)), random.random(800) < 0.1, random.random(800)])
+    np.savetxt(tmp_path / "a.csv", rows, delimiter=",", header="x,y,e,p", comments="")
+    arguments = ("--data", f"{tmp_path}/a.csv", "--columns", columns, "--window", "20", "--report", "none")
+    assert main([kind, *arguments, "--alpha", "0.05", "--out", f"{tmp_path}/out"], {}) == 0
+    assert "expected run time until it does is 390 rows" in capsys.readouterr().out

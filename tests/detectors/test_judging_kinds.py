@@ -41,7 +41,8 @@ def test_drift_is_told_with_the_feature_that_moved(kind: str) -> None:
     assert [judged.outcome for judged in found] == ["no_drift", "no_drift", "drift", *["no_drift"] * 3]
     features = told(found[2]).findings.features
     assert (features[0].name, features[0].is_drift) == ("1", True)
-    assert [len(judged.alerts) for judged in found] == [0, 0, 1, 1, 0, 0]
+    resolved = 5 if kind == "cusum" else 3  # it started again, and takes as many rows to find what lasts
+    assert [len(judged.alerts) for judged in found] == [at in (2, resolved) for at in range(6)]
 
 
 @pytest.mark.parametrize("kind", ["ks", "cvm", "tabular"])

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from wayside.detectors.kernels.null import in_stretches
+from wayside.detectors.kernels.stretches import stretch_rows
 from wayside.detectors.kinds.protocol import (
     ComparesSamples,
     Device,
@@ -16,13 +18,13 @@ from wayside.detectors.kinds.protocol import (
     WindowFitContext,
     WindowTest,
 )
-from wayside.detectors.kinds.reference_windows import ReferenceOptions
+from wayside.detectors.kinds.reference_windows import ReferenceOptions, split_of
 from wayside.detectors.kinds.registry import window_detector
 from wayside.eventing.errors import ConfigurationError
 
 KINDS = ("mmd", "lsdd", "classifier")
 FEATURES, ROWS = 5, 60
-QUICK = {"draws": 400, "kept": 300}
+QUICK = {"draws": 400, "kept": 300, "permutations": 199}
 
 
 def rows_of(count: int, seed: int, shift: float = 0.0) -> np.ndarray:
@@ -57,6 +59,53 @@ def test_the_level_holds_for_one_reference(detector: Any) -> None:
     p_values = np.array([outcome_of(detector, rows_of(ROWS, 1000 + seed)).p_value for seed in range(600)])
     assert 0.5 < (p_values <= 0.1).mean() / 0.1 < 1.6
     assert (p_values <= 0.01).mean() < 0.03
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def alike(request: pytest.FixtureRequest) -> Any:
+    return fitted(request.param, rows_of_days(1800, 3))
+
+
+def rows_of_days(count: int, seed: int) -> np.ndarray:
+    """Ten rows in turn share what their day was like."""
+    random = np.random.default_rng(seed)
+    days = np.repeat(random.normal(size=(count // 10, FEATURES)), 10, axis=0)
+    return days + 0.5 * random.normal(size=(count, FEATURES))
+
+
+def test_rows_that_are_alike_where_they_lie_together_keep_the_level(alike: Any) -> None:
+    p_values = np.array([outcome_of(alike, rows_of_days(ROWS, 3000 + seed)).p_value for seed in range(300)])
+    assert 0.2 < (p_values <= 0.1).mean() / 0.1 < 2.0
+    assert (p_values <= 0.01).mean() < 0.04
+    assert outcome_of(alike, rows_of_days(ROWS, 9) + 3.0).p_value < 0.01
+    assert "by stretches of" in alike.described()
+
+
+def test_rows_taken_for_independent_though_they_are_alike_alarm_without_drift() -> None:
+    detector = fitted("mmd", rows_of_days(1800, 3), dependence=False)
+    p_values = np.array([outcome_of(detector, rows_of_days(ROWS, 3000 + seed)).p_value for seed in range(50)])
+    assert (p_values <= 0.01).mean() > 0.5
+    assert "alike" not in detector.described()
+
+
+def test_independent_rows_have_no_stretches(detector: Any) -> None:
+    assert "alike" not in detector.described()
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_stretches_are_of_what_is_alike(seed: int) -> None:
+    assert stretch_rows(rows_of(1800, seed), ROWS, seed) == 1
+    assert 10 <= stretch_rows(rows_of_days(1800, seed), ROWS, seed) <= ROWS
+
+
+@pytest.mark.parametrize("rows", [240, 1800])
+def test_kept_rows_and_those_that_calibrate_are_of_different_stretches(rows: int) -> None:
+    kept, holding = split_of(rows, 400, 20, 1)
+    assert len(kept) == min(400, rows // 4 // 20 * 20)
+    assert not set((kept // 20).tolist()) & set((holding // 20).tolist())
+    drawn = in_stretches(len(holding), 20).draw(50, np.random.default_rng(0))
+    assert len(np.unique(drawn)) == 50
+    assert (np.diff(drawn[:20]) % len(holding) == 1).all()
 
 
 def test_windows_of_another_size_than_the_fitted_hold_the_level_too(detector: Any) -> None:
@@ -145,7 +194,7 @@ def test_a_constant_column_and_rows_that_mostly_coincide_are_no_fault(kind: str)
     random = np.random.default_rng(2)
     tied = np.hstack([np.ones((1800, 1)), (random.random((1800, 3)) < 0.1).astype(float)])  # three in four alike
     detector = fitted(kind, tied)
-    p_values = [outcome_of(detector, tied[random.choice(1800, ROWS)]).p_value for _ in range(200)]
+    p_values = [outcome_of(detector, tied[random.choice(1800, ROWS)]).p_value for _ in range(150)]
     assert np.mean(np.array(p_values) <= 0.05) < 0.12
     assert outcome_of(detector, 1.0 - tied[:ROWS]).p_value < 1e-6
 

@@ -110,7 +110,7 @@ def test_hours_of_few_rows_are_joined_with_those_after_them() -> None:
 
 
 @pytest.mark.parametrize(
-    ("named", "said"), [("hour", "needs the time"), ("region", "place of a column"), ("0", "segments"), ("9", "0 to 3")]
+    ("named", "said"), [("hour", "needs the time"), ("region", "or a column"), ("0", "segments"), ("9", "0 to 3")]
 )
 def test_a_context_that_the_reference_has_not_is_refused(named: str, said: str) -> None:
     with pytest.raises(ConfigurationError, match=said):

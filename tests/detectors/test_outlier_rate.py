@@ -10,19 +10,12 @@ from wayside.detectors.kinds.protocol import Execution, Sample
 from wayside.detectors.kinds.registry import window_detector
 from wayside.eventing.errors import ConfigurationError
 
-from .sequential_streams import alarms, fit
+from .sequential_streams import alarms, fit, p_values
 
 
-def p_values(count: int, seed: int = 1, share: float = 0.01) -> np.ndarray:
-    """Uniform, but for the share of them that is at most 0.01."""
-    rng = np.random.default_rng(seed)
-    found = rng.uniform(0.01, 1, size=(count, 1)) + 1e-9
-    return np.where(rng.random((count, 1)) < share, 0.005, np.minimum(found, 1.0))
-
-
-@pytest.fixture(scope="module")
-def calibrated() -> Any:
-    return fit("outlier-rate", p_values(1000), calibration_rows=1999)
+@pytest.fixture
+def calibrated(outlier_rate: Any) -> Any:
+    return outlier_rate
 
 
 def test_the_null_is_the_upper_end_of_what_the_calibration_allows(calibrated: Any) -> None:
@@ -45,6 +38,38 @@ def test_a_sustained_rate_is_found_and_a_single_outlier_is_not(calibrated: Any) 
     single[500] = 0.0001
     assert alarms(calibrated, single, level=1e-3) == []
     assert alarms(calibrated, p_values(2000, seed=4, share=0.06), level=1e-3)
+
+
+def conformal(scores: np.ndarray, calibration: np.ndarray) -> np.ndarray:
+    """Shape (n, 1): on the grid of 1 / (rows that calibrated + 1), as `wayside detect` gives them."""
+    atleast = len(calibration) - np.searchsorted(np.sort(calibration), scores, "left")
+    return ((1 + atleast) / (len(calibration) + 1))[:, None]
+
+
+@pytest.mark.parametrize(("times", "within"), [(2, 6000), (5, 800)])
+def test_a_share_that_many_times_the_promised_is_found_soon(calibrated: Any, times: int, within: int) -> None:
+    rng = np.random.default_rng(6)
+    for _ in range(10):
+        calibration = rng.exponential(size=1999)
+        beyond = rng.random(6000) < 0.01 * (times - 1)
+        scores = np.where(beyond, 1e9, rng.exponential(size=6000))
+        found = alarms(calibrated, conformal(scores, calibration), level=0.01)
+        assert found
+        assert found[0] * 100 < within
+
+
+def test_ordinary_p_values_of_most_calibrations_keep_the_budget(calibrated: Any) -> None:
+    rng = np.random.default_rng(7)
+    counts = [
+        len(alarms(calibrated, conformal(rng.exponential(size=5000), rng.exponential(size=1999)), level=0.02))
+        for _ in range(40)
+    ]
+    assert np.mean(counts) <= 1.2  # of 50 windows
+    assert np.mean(np.array(counts) > 2) <= 0.1
+
+
+def test_p_values_of_1_are_ordinary(calibrated: Any) -> None:
+    assert alarms(calibrated, np.ones((2000, 1)), level=0.05) == []
 
 
 def test_state_restores(calibrated: Any) -> None:

@@ -16,7 +16,7 @@ def test_the_side_is_a_setting(side: Side, tmp_path: Path) -> None:
     assert parse(["--artifact", str(tmp_path)], {}).side is Side.REQUEST
 
 
-@pytest.mark.parametrize("flags", [["--on", "verdict"], ["--pair-timeout", "0"], ["--pair-bytes", "0"]])
+@pytest.mark.parametrize("flags", [["--on", "answers"], ["--pair-timeout", "0"], ["--pair-bytes", "0"]])
 def test_settings_that_make_no_sense_are_refused(flags: list[str], tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError):
         parse(["--artifact", str(tmp_path), *flags], {})

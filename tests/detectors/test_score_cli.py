@@ -142,7 +142,7 @@ def test_a_stateful_kind_scores_a_stream(tmp_path: Path, capsys: pytest.CaptureF
         (["ARTIFACT", "--data", "a.npy", "--out", "a.txt"], "neither - nor a .jsonl"),
         (["ARTIFACT", "--data", "a.npy", "--from-time", "2h"], "choose among --from-events"),
         (["ARTIFACT", "--data", "wide.npy"], "rows have 5 features, not 4"),
-        (["WINDOW", "--data", "wide.npy"], "judges windows of rows"),
+        (["WINDOW", "--data", "wide.npy"], "rows have 5 features, not 4"),
     ],
     ids=["no artifact", "no data", "neither", "both", "format", "time", "width", "window"],
 )

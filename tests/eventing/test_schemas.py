@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator, ValidationError
 
@@ -64,11 +64,13 @@ def test_what_need_not_be_there_is_still_of_its_type(part: str, name: str, value
         _VALIDATORS["outlier"].validate(document)
 
 
+@settings(max_examples=40)
 @given(window_verdicts(), DETECTORS)
 def test_window_verdicts_are_valid(verdict: WindowVerdict, detector: DetectorIdentity) -> None:
     _VALIDATORS["drift"].validate(json.loads(verdict.event(detector).data))
 
 
+@settings(max_examples=40)
 @given(alert_events(), DETECTORS)
 def test_alerts_are_valid(alert: AlertEvent, detector: DetectorIdentity) -> None:
     _VALIDATORS["alert"].validate(json.loads(alert.event(detector).data))

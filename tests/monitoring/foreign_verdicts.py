@@ -7,10 +7,12 @@ import json
 from collections.abc import Sequence
 from uuid import uuid4
 
+from wayside.eventing.alert import AlertEvent, AlertEvidence, AlertState, Severity
 from wayside.eventing.event import CloudEvent
 from wayside.eventing.verdict import DetectorIdentity, RowVerdict
 from wayside.eventing.vocabulary import OUTLIER, REQUEST, ServiceKey
-from wayside.eventing.window_verdict import RowRange, WindowVerdict
+from wayside.eventing.window_findings import Spending
+from wayside.eventing.window_verdict import RowRange, Stretch, WindowVerdict
 
 OUTLIERS = DetectorIdentity("outlier", "knn", "ab" * 32, 0.01)
 DRIFTS = DetectorIdentity("drift", "ks", "cd" * 32, 0.01)
@@ -35,3 +37,12 @@ def window_verdict(key: ServiceKey, first: int, end: int, drift: bool) -> CloudE
     members = [RowRange("foreign", uuid4().hex, 0, end - first, TIME)]
     verdict = WindowVerdict(key, first, end, TIME, drift, p_value, DRIFTS.alpha, 0.2, [0.2], [p_value], members)
     return verdict.event(DRIFTS)
+
+
+def alert_event(key: ServiceKey, state: AlertState, end: int, quiet: int = 0) -> CloudEvent:
+    """What a drift detector says of an alert whose last drifting window of 200 rows ends at `end`."""
+    spending = Spending(0.01, 0.01, 0.01)
+    evidence = AlertEvidence(uuid4().hex, end - 200, end, Stretch(TIME, TIME), 0.2, 0.0001, spending)
+    resolved = TIME if state is AlertState.RESOLVED else None
+    told = AlertEvent(f"of {key}", state, Severity.WARNING, key, "", TIME, TIME, resolved, 1, quiet, evidence)
+    return told.event(DRIFTS)

@@ -11,10 +11,11 @@ from uuid import uuid4
 
 import pytest
 import yaml
-from foreign_verdicts import request, row_verdict, window_verdict
+from foreign_verdicts import alert_event, request, row_verdict, window_verdict
 from monitored_loop import Loop, running_sinks
 from real_prometheus import Prometheus, alertmanager_told, wait_until
 
+from wayside.eventing.alert import AlertState
 from wayside.eventing.http.message import Request, Response
 from wayside.eventing.http.server import HttpServer
 from wayside.eventing.vocabulary import OUTLIER, ServiceKey
@@ -105,11 +106,16 @@ async def test_alerts_fire_and_resolve(service: Callable[[str], str], monitoring
 
 
 async def _drift(alerting: Alerting) -> None:
-    """A window drifts, the next one does not."""
+    """An alert opens with a window that drifts; a quiet window alone does not end it, its detector's word does."""
     labels = {"namespace": "default", "service": alerting.key.service, "detector": "drift", "severity": "warning"}
     await alerting.loop.post("prometheus", window_verdict(alerting.key, 0, 200, drift=True))
+    await alerting.loop.post("prometheus", alert_event(alerting.key, AlertState.OPENED, 200))
     await alerting.webhook.wait_states(["firing"], "WaysideDriftAlertOpen", **labels)
     await alerting.loop.post("prometheus", window_verdict(alerting.key, 200, 400, drift=False))
+    series = f'wayside_drift_alert_open{{service="{alerting.key.service}"}}'
+    await wait_until(lambda: alerting.prometheus.query(f"{series} == 1"))
+    await alerting.loop.post("prometheus", window_verdict(alerting.key, 400, 600, drift=False))
+    await alerting.loop.post("prometheus", alert_event(alerting.key, AlertState.RESOLVED, 200, quiet=2))
     await alerting.webhook.wait_states(["firing", "resolved"], "WaysideDriftAlertOpen", **labels)
 
 

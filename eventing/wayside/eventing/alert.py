@@ -97,7 +97,7 @@ class AlertEvent:
     """An alert as one of its events tells it. Times are event times, RFC 3339; `resolved` is None while it is open.
 
     `windows` counts those that drifted since it opened, `quiet` those that did not since the last of them. `records`
-    are rows (source, id, row) of the window in `evidence`.
+    are rows (source, id, row) of the window in `evidence`. `reason` is why it was resolved without quiet windows.
     """
 
     alert: str
@@ -112,6 +112,7 @@ class AlertEvent:
     quiet: int
     evidence: AlertEvidence
     records: Sequence[tuple[str, str, int]] = ()
+    reason: str = ""
 
     @property
     def type(self) -> str:
@@ -155,6 +156,7 @@ class AlertEvent:
             "quiet": self.quiet,
             "evidence": self.evidence.to_json(),
             "records": [list(record) for record in self.records],
+            **({"reason": self.reason} if self.reason else {}),
         }
 
 
@@ -179,6 +181,7 @@ def alert_of_json(data: Mapping[str, Any]) -> AlertEvent:
         quiet=position(data["quiet"]),
         evidence=AlertEvidence.of_json(data["evidence"]),
         records=tuple(_record(*record) for record in member_list(data["records"])),
+        reason=text(data.get("reason", "")),
     )
 
 

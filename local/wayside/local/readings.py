@@ -32,13 +32,24 @@ class NotReadable(WaysideError):
 
 @dataclass(frozen=True, slots=True)
 class Windows:
-    """Rows of the drift detector's journal, as `Balance` has them. `outbox` counts what is yet to be posted."""
+    """Rows of the drift detector's journal, as `Balance` has them. `outbox` counts what is yet to be posted, `judging`
+    the keys with windows that are yet to be judged."""
 
     in_windows: int
     open: int
     late: int
     left_out: int
     outbox: int
+    judging: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Standing:
+    """Events that are on their way, and all that were ever asked of the carrier; rows in windows."""
+
+    on_their_way: int
+    matched: int
+    windows: Windows
 
 
 class Readings:
@@ -79,27 +90,28 @@ class Readings:
         )
 
     async def wait_settled(self, timeout_s: float) -> bool:
-        """Wait until nothing is on its way and no window is being judged; False where that is not so in `timeout_s`."""
-        deadline = asyncio.get_running_loop().time() + timeout_s
-        before: Windows | None = None
-        while asyncio.get_running_loop().time() < deadline:
-            windows = await self._settled()
-            if windows is not None and windows == before:
-                return True
-            before = windows
+        """Wait until nothing is on its way and no window is being judged; False where nothing at all happened for
+        `timeout_s` before that: on a busy machine events are late, not lost."""
+        loop = asyncio.get_running_loop()
+        before, deadline = await self._standing(), loop.time() + timeout_s
+        while loop.time() < deadline:
             await asyncio.sleep(_SETTLE_EVERY_S)
+            now = await self._standing()
+            if now is not None and now == before and not now.on_their_way:
+                return True
+            if now is not None and now != before:
+                before, deadline = now, loop.time() + timeout_s
         return False
 
-    async def _settled(self) -> Windows | None:
-        """What the journal holds, where nothing is on its way to it or from it: a window may yet be judged."""
+    async def _standing(self) -> _Standing | None:
+        """How far everything is; None where a service does not say."""
         try:
-            if await self.in_flight() or (await self.carried()).waiting:
-                return None
-            windows = await self.windows()
+            in_flight, windows = await self.in_flight(), await self.windows()
+            carried = await self.carried()  # the last: a verdict from the outbox is a new event to the carrier
         except NotReadable:
             return None
-        # once more, since a verdict from the outbox is a new event to the carrier
-        return None if windows.outbox or (await self.carried()).waiting else windows
+        on_their_way = in_flight + windows.outbox + windows.judging + carried.waiting
+        return _Standing(on_their_way, sum(trigger.matched for trigger in carried.triggers), windows)
 
     async def windows(self) -> Windows:
         """What the drift detector's journal holds."""
@@ -108,7 +120,8 @@ class Readings:
         def rows(*names: str) -> int:
             return sum(key[name] for key in view["keys"] for name in names)
 
-        return Windows(rows("in_windows"), rows("open"), rows("late"), rows("overflow", "evicted"), view["outbox"])
+        left_out = rows("overflow", "evicted")
+        return Windows(rows("in_windows"), rows("open"), rows("late"), left_out, view["outbox"], view["judging"])
 
     async def carried(self) -> Carried:
         """What the broker's triggers, or Kafka's consumer groups, were given."""

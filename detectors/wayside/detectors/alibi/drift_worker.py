@@ -35,6 +35,8 @@ class SavedDrift:
         self._shape: tuple[int, ...] = ()
         for each in (detector, self._inner):
             vars(each).update({name: value for name, value in _PURE.items() if hasattr(each, name)})
+        learned = getattr(self._inner, "clf", None) if "c" in self._accepts else None
+        self._fresh = [(each, dict(vars(each))) for each in (detector, self._inner, learned) if each is not None]
 
     def facts(self) -> dict[str, Any]:
         """What the other side keeps. `input_shape` is null where the detector does not say; `permutations` is 0 for a
@@ -62,11 +64,16 @@ class SavedDrift:
         return self._stream(shaped) if self._is_online else self._batch(shaped, context.astype(np.float32))
 
     def _batch(self, rows: Any, context: Any) -> list[Any]:
+        for each, state in self._fresh:  # ContextMMDDrift keeps the first window's classifier and regularisation
+            vars(each).clear()
+            vars(each).update(state)
         asked: dict[str, Any] = {"drift_type": "batch"} if "drift_type" in self._accepts else {}
         if context.shape[1]:
             asked["c"] = context
         told = self._detector.predict(rows, **asked)["data"]
         p_values, distances = _flat(told["p_val"]), _flat(told["distance"])
+        if not (np.isfinite(distances).all() and np.isfinite(p_values).all()):
+            raise ValueError("its statistic is not a number")  # ranked among permuted ones it would be the smallest p
         if self._permutations:  # alibi-detect tells k of n; the window itself counts too, or p = 0 would come by chance
             p_values = (np.round(p_values * self._permutations) + 1) / (self._permutations + 1)
         least = int(np.argmin(p_values))

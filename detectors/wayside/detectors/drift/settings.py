@@ -35,6 +35,11 @@ class CountCut:
                 f"a step of {self.step} rows between windows of {self.rows}: give 1 to {self.rows}"
             )
 
+    @property
+    def overlaps(self) -> bool:
+        """Whether a row is in more than one window."""
+        return self.step < self.rows
+
     def __str__(self) -> str:
         return f"{self.rows} rows" if self.step == self.rows else f"{self.rows} rows, one every {self.step}"
 
@@ -53,6 +58,11 @@ class SpanCut:
             raise ConfigurationError(
                 f"a step of {self.step_s:g} s between windows of {self.span_s:g} s: at most the span"
             )
+
+    @property
+    def overlaps(self) -> bool:
+        """Whether a row is in more than one window."""
+        return self.step_s < self.span_s
 
     def __str__(self) -> str:
         return f"{self.span_s:g} s" if self.step_s == self.span_s else f"{self.span_s:g} s, one every {self.step_s:g} s"
@@ -133,6 +143,14 @@ class WindowSettings:
             raise ConfigurationError(f"a level limit of {self.level_limit:g}: give a number between 0 and 1")
         if not 1 <= self.resolve_after <= 1000:
             raise ConfigurationError(f"an alert that resolves after {self.resolve_after} windows: give 1 to 1000")
+
+    def check_follows(self, kind: str) -> None:
+        """Raises `ConfigurationError` where windows overlap: a kind with a memory would follow their rows twice."""
+        if self.cut.overlaps:
+            raise ConfigurationError(
+                f"{kind} follows rows one after another, and windows of {self.cut} hold rows more than once: leave"
+                " --step out"
+            )
 
     @classmethod
     def of_rows(cls, rows: int, share: float = 0.01) -> "WindowSettings":

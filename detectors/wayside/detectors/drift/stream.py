@@ -12,6 +12,7 @@ from wayside.detectors.drift.settings import WindowLimits
 from wayside.detectors.drift.windowing.series import KeyProgress
 from wayside.detectors.drift.windowing.values import Arrival, Fate, Window, WindowKey
 from wayside.detectors.drift.windowing.windowing import Evicted, Windowing
+from wayside.detectors.kinds.protocol import NothingScored
 
 if TYPE_CHECKING:
     from wayside.detectors.drift.judging.series import SeriesState
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
 class WindowStream:
     """Judges each window as soon as it is complete, the windows of a key in their order.
 
-    Raises `ConfigurationError` where the limits have no room for a window.
+    Raises `ConfigurationError` where the limits have no room for a window, and, while it judges, `NothingScored`; a
+    window on which the judge fails otherwise is unjudged.
     """
 
     def __init__(self, judge: WindowJudge, limits: WindowLimits | None = None) -> None:
@@ -61,6 +63,12 @@ class WindowStream:
         self._ended.append(evicted.progress)
 
     def _judged(self, window: Window) -> Judged:
-        judged = self._judge.judge(window, self._states.get(window.key) or self._judge.begin())
+        state = self._states.get(window.key) or self._judge.begin()
+        try:
+            judged = self._judge.judge(window, state)
+        except NothingScored:
+            raise
+        except Exception as exc:  # as the service, which goes on with the next window
+            judged = self._judge.give_up(window, state, exc)
         self._states[window.key] = judged.state
         return judged

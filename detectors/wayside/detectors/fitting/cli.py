@@ -21,7 +21,7 @@ from wayside.detectors.fitting.provenance import with_provenance
 from wayside.detectors.fitting.push import Fitted, PushFailed, check_push_url, push
 from wayside.detectors.fitting.report.document import repeats_of
 from wayside.detectors.fitting.report.files import PAGE_FILE, write_report
-from wayside.detectors.fitting.window_flags import add_window_flags, check_no_window_flags, plan_of
+from wayside.detectors.fitting.window_flags import add_window_flags, check_no_row_flags, check_no_window_flags, plan_of
 from wayside.detectors.fitting.window_plan import WindowPlan
 from wayside.detectors.fitting.window_promise import window_promise
 from wayside.detectors.kinds.protocol import Device, Execution
@@ -35,7 +35,7 @@ from wayside.eventing.errors import ConfigurationError, MissingExtra, WaysideErr
 ENVIRONMENT = "WAYSIDE_FIT"
 _NO_REPORT = "none"
 _OF_WINDOWS = ("keep", "drop")  # of the policies for what is missing
-DEFAULT_ALPHA = 0.01  # of rows
+DEFAULT_ALPHA, DEFAULT_HOLDOUT, DEFAULT_TEST_SHARE = 0.01, 0.5, 0.2  # of rows
 _MODULES_OF_EXTRAS = {
     "sklearn": "fit",
     "scipy": "detectors",
@@ -65,7 +65,9 @@ def parse(argv: Sequence[str], environ: Mapping[str, str], clock: Clock | None =
     settings = _settings(arguments)
     options_of(arguments.kind, settings.options)
     if (arguments.saved is not None) != (arguments.kind in CODE_KINDS):
-        raise ConfigurationError("--saved DIR names what kind alibi wraps: give both or neither")
+        raise ConfigurationError(
+            f"--saved DIR names what kind {' or '.join(sorted(CODE_KINDS))} wraps: give both or neither"
+        )
     if arguments.missing in _OF_WINDOWS and arguments.kind not in WINDOW_KINDS:
         raise ConfigurationError(f"--missing {arguments.missing} is for kinds that judge windows: impute, or refuse")
     report = None if arguments.report == _NO_REPORT else Path(arguments.report or arguments.out)
@@ -76,17 +78,16 @@ def parse(argv: Sequence[str], environ: Mapping[str, str], clock: Clock | None =
 
 def _settings(arguments: argparse.Namespace) -> FitSettings:
     is_windowed = arguments.kind in WINDOW_KINDS
-    if not is_windowed:
-        check_no_window_flags(arguments)
+    (check_no_row_flags if is_windowed else check_no_window_flags)(arguments)
     return FitSettings(
         name=arguments.name or ("drift" if is_windowed else "outlier"),
         alpha=DEFAULT_ALPHA if arguments.alpha is None else arguments.alpha,
-        holdout=arguments.holdout,
+        holdout=DEFAULT_HOLDOUT if arguments.holdout is None else arguments.holdout,
         seed=arguments.seed,
         windows=plan_of(arguments) if is_windowed else WindowPlan(),
         scaling=None if arguments.scaling is None else Scaling(arguments.scaling),
         options=dict(_option(text) for text in arguments.set),
-        test_share=arguments.test_share,
+        test_share=DEFAULT_TEST_SHARE if arguments.test_share is None else arguments.test_share,
         saved=arguments.saved,
         execution=Execution(
             Device(arguments.device), trust_pickle=arguments.trust_pickle, alibi_python=arguments.alibi_python
@@ -98,10 +99,12 @@ def _parser(with_kinds: bool) -> argparse.ArgumentParser:
     parser = Parser(
         prog="wayside fit",
         description="Fit and calibrate a detector on rows of files, or of logged events.",
-        epilog="\n".join(["kinds, and what --set sets:", *describe_kinds()]) if with_kinds else None,
+        epilog="\n".join(describe_kinds()) if with_kinds else None,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("kind", choices=KINDS, metavar="KIND", help=f"one of {', '.join(KINDS)}")
+    parser.add_argument(
+        "kind", choices=KINDS, metavar="KIND", help="what to fit: the kinds are listed below, with their options"
+    )
     add_data_flags(parser)
     _add_fit_flags(parser)
     add_window_flags(parser)
@@ -114,9 +117,9 @@ def _add_fit_flags(parser: argparse.ArgumentParser) -> None:
     add("--out", required=True, type=Path, metavar="DIR", help="the artifact's folder")
     add("--false-alarm-rate", "--alpha", dest="alpha", type=float, metavar="RATE",
         help="false alarms a row (default: 0.01), or a window")  # fmt: skip
-    add("--holdout", type=float, default=0.5, metavar="SHARE", help="of the rows, calibrates (default: 0.5)")
-    add("--test-share", type=float, default=0.2, metavar="SHARE",
-        help="of labelled ordinary rows, tests the outcome together with the outliers (default: 0.2)")  # fmt: skip
+    add("--holdout", type=float, metavar="SHARE", help=f"of the rows, calibrates (default: {DEFAULT_HOLDOUT})")
+    add("--test-share", type=float, metavar="SHARE", help="of labelled ordinary rows, tests the outcome together with"
+        f" the outliers (default: {DEFAULT_TEST_SHARE})")  # fmt: skip
     add("--missing", choices=["impute", "keep", "drop", "refuse"],
         help="of rows: fill in what is missing, now and when scoring (default), or refuse such data; of windows: keep"
         " where the kind takes it (default), drop such rows, or refuse")  # fmt: skip
@@ -130,11 +133,11 @@ def _add_fit_flags(parser: argparse.ArgumentParser) -> None:
 
 def _add_wrap_flags(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("--saved", type=Path, metavar="DIR", help="for kind alibi: what alibi-detect saved; all rows calibrate it")
-    add("--trust-pickle", action="store_true", help="for kind alibi: allow loading files that can run code")
-    add("--alibi-python", metavar="PATH", help="for kind alibi: the interpreter that has alibi-detect")
+    add("--saved", type=Path, metavar="DIR", help="for kinds alibi and alibi-drift: what alibi-detect saved")
+    add("--trust-pickle", action="store_true", help="for these kinds: allow loading files that can run code")
+    add("--alibi-python", metavar="PATH", help="for these kinds: the interpreter that has alibi-detect")
     add("--device", choices=[each.value for each in Device], default=Device.CPU.value,
-        help="for kind alibi: where it scores (default: cpu)")  # fmt: skip
+        help="for these kinds: where they score (default: cpu)")  # fmt: skip
 
 
 def _option(text: str) -> tuple[str, str]:

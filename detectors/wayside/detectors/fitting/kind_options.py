@@ -8,9 +8,10 @@ from dataclasses import fields
 from typing import Any
 
 from wayside.detectors.kinds.protocol import RowDetector, WindowDetector
-from wayside.detectors.kinds.registry import KINDS, WINDOW_KINDS, row_detector, window_detector
+from wayside.detectors.kinds.registry import ROW_KINDS, WINDOW_KINDS, row_detector, window_detector
 from wayside.eventing.errors import ConfigurationError
 
+_OPTIONS_A_LINE = 4
 _TRUTHS = {"true": True, "false": False}
 
 
@@ -25,13 +26,18 @@ def options_of(kind: str, given: Mapping[str, Any]) -> Any:
 
 
 def describe_kinds() -> list[str]:
-    """Two lines a kind, for people: what it is, and its options with their defaults."""
-    lines: list[str] = []
-    for kind in KINDS:
-        found = _class_of(kind)
-        options = " ".join(f"{each.name}={each.default}" for each in fields(found.options))
-        lines += [f"  {kind:18} {found.summary}", *([f"  {'':18} --set {options}"] if options else [])]
-    return lines
+    """What each is, and its options with their defaults, for people: kinds that judge rows, then those of windows."""
+    return [
+        *("kinds that judge rows:", *(line for kind in ROW_KINDS for line in _described(kind))),
+        *("", "kinds that judge windows:", *(line for kind in WINDOW_KINDS for line in _described(kind))),
+    ]
+
+
+def _described(kind: str) -> list[str]:
+    found = _class_of(kind)
+    options = [f"--set {each.name}={each.default}" for each in fields(found.options)]
+    rows = (options[at : at + _OPTIONS_A_LINE] for at in range(0, len(options), _OPTIONS_A_LINE))
+    return [f"  {kind:18} {found.summary}", *(f"  {'':18}   {' '.join(row)}" for row in rows)]
 
 
 def _class_of(kind: str) -> type[RowDetector] | type[WindowDetector]:

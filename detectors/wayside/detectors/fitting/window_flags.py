@@ -27,6 +27,7 @@ _FLAGS = (
     *("window", "step", "false_alarms", "lateness", "resolve_after", "compare", "expect_rows"),
     *("transform", "components", "encoder", "measure"),
 )
+_ROW_FLAGS = ("holdout", "test_share")
 
 
 def add_window_flags(parser: argparse.ArgumentParser) -> None:
@@ -46,6 +47,15 @@ def add_window_flags(parser: argparse.ArgumentParser) -> None:
     add("--encoder", metavar="ARTIFACT", help="of --transform encoder: a fitted autoencoder or vae")
     add("--measure", choices=[each.value for each in Uncertainty],
         help="of --transform uncertainty (default: entropy)")  # fmt: skip
+
+
+def check_no_row_flags(arguments: argparse.Namespace) -> None:
+    """Raises `ConfigurationError` where a window detector, which holds nothing out here, is given one."""
+    given = next((name for name in _ROW_FLAGS if getattr(arguments, name) is not None), None)
+    if given is not None:
+        raise ConfigurationError(
+            f"--{given.replace('_', '-')} is for kinds that judge rows, and {arguments.kind} judges windows"
+        )
 
 
 def check_no_window_flags(arguments: argparse.Namespace) -> None:

@@ -4,8 +4,7 @@ Invariant: what is not known is said to be unknown; no figure stands here that d
 """
 
 from wayside.detectors.artifacts.artifact import Windowed
-from wayside.detectors.drift.settings import CountCut
-from wayside.detectors.fitting.windows import WindowOutcome
+from wayside.detectors.fitting.windows import WindowOutcome, rows_of_window
 
 LARGE_REFERENCE_WINDOWS = 20
 _SPANS_S = (("weeks", 604800.0), ("days", 86400.0), ("hours", 3600.0), ("minutes", 60.0), ("seconds", 1.0))
@@ -22,8 +21,7 @@ def window_promise(windowed: Windowed, outcome: WindowOutcome) -> list[str]:
 
 def windows_in(windowed: Windowed, outcome: WindowOutcome) -> float | None:
     """How many windows the reference holds; None where windows are spans and the traffic is not known."""
-    cut = windowed.settings.cut
-    rows = cut.rows if isinstance(cut, CountCut) else cut.span_s * (outcome.rows_per_s or 0.0)
+    rows = rows_of_window(windowed.settings, outcome.rows_per_s)
     return windowed.reference.rows / rows if rows else None
 
 

@@ -17,15 +17,20 @@ from wayside.detectors.artifacts.artifact import Artifact, Reference, Windowed
 from wayside.detectors.drift.judging.summary import ReferenceSummary
 from wayside.detectors.drift.settings import Compared, CountCut, MissingValues, SpanCut, WindowSettings
 from wayside.detectors.drift.transforms.columns import ColumnsTransform
+from wayside.detectors.drift.transforms.pca import PcaTransform
+from wayside.detectors.drift.transforms.scaled import ScaledTransform
 from wayside.detectors.drift.transforms.transform import Transform
-from wayside.detectors.fitting.window_plan import UNKNOWN_LEVEL, TransformChoice, WindowPlan
+from wayside.detectors.fitting.window_plan import ENCODER, UNKNOWN_LEVEL, TransformChoice, WindowPlan
 from wayside.detectors.fitting.window_transform import code_reference, fit_transform
 from wayside.detectors.kinds.protocol import (
     Arrays,
     ComparesSamples,
+    Described,
     FitContext,
     Matrix,
     Sample,
+    SequentialDetector,
+    TellsRunLength,
     WindowDetector,
     WindowFitContext,
 )
@@ -34,6 +39,9 @@ from wayside.detectors.tabular.schema import Schema
 from wayside.detectors.tabular.table import Table
 from wayside.eventing.clock import format_time
 from wayside.eventing.errors import ConfigurationError
+
+_SCALING = (ScaledTransform.name, PcaTransform.name)
+_FILLING = (*_SCALING, ENCODER)  # transforms that make finite features of a row that misses a value
 
 Wrapped = Callable[[Sample, WindowFitContext], WindowDetector]
 """Gives a detector that was fitted elsewhere, checked against a reference and a level."""
@@ -78,6 +86,7 @@ def fit_windows(
 
     Raises `ConfigurationError` where they are too few or of what the kind does not
     take, and where the kind can never resolve the level."""
+    _check_plan(kind, plan, scaling)
     table = in_order(table)
     with threadpool_limits(1, "blas"):  # as a service tests: with more threads, a product's last digits are others
         prepared = _prepare(kind, table, plan, scaling)
@@ -85,11 +94,25 @@ def fit_windows(
         level = level_of(prepared.settings, rate)
         known = _context(prepared, level, context)
         detector = kind.fit(prepared.sample, options, known) if wrapped is None else wrapped(prepared.sample, known)
-    if prepared.settings.compared is not Compared.NOTHING and not isinstance(detector, ComparesSamples):
-        raise ConfigurationError(f"{kind.kind} cannot compare {prepared.settings.compared.value}: choose another kind")
     windowed = Windowed(prepared.settings, prepared.transform, _reference(table), _summary(prepared))
     artifact = Artifact(kind.kind, name, _share(level), prepared.schema, detector.state(), windowed=windowed)
-    return artifact, WindowOutcome(rate, level, prepared.dropped, _described(detector))
+    told = _told(detector, level, rows_of_window(prepared.settings, rate))
+    return artifact, WindowOutcome(rate, level, prepared.dropped, told)
+
+
+def _check_plan(kind: type[WindowDetector], plan: WindowPlan, scaling: Scaling | None) -> None:
+    """Before the time that a fit takes. Raises `ConfigurationError`."""
+    transform, compared = plan.transform.name or kind.transform, plan.settings.compared
+    if compared is not Compared.NOTHING and not issubclass(kind, ComparesSamples):
+        raise ConfigurationError(f"{kind.kind} cannot compare {compared.value}: choose another kind")
+    takes = transform in _FILLING or (transform == ColumnsTransform.name and kind.takes_missing)
+    if plan.missing is MissingValues.KEEP and not takes:
+        raise ConfigurationError(
+            f"{kind.kind} after --transform {transform} takes no missing values: say --missing drop or refuse, or"
+            " --transform scaled, which fills them in"
+        )
+    if scaling is not None and transform not in _SCALING:
+        raise ConfigurationError(f"--scaling is for --transform {' or '.join(_SCALING)}, and this one is {transform}")
 
 
 def in_order(table: Table) -> Table:
@@ -125,6 +148,13 @@ def window_step_s(settings: WindowSettings, rate: float | None) -> float | None:
     return None if rate is None else settings.cut.step / rate
 
 
+def rows_of_window(settings: WindowSettings, rate: float | None) -> float | None:
+    """How many rows a window has, or is expected to have; None where it takes the rate to say."""
+    if isinstance(settings.cut, CountCut):
+        return settings.cut.rows
+    return None if rate is None else settings.cut.span_s * rate
+
+
 def _prepare(kind: type[WindowDetector], table: Table, plan: WindowPlan, scaling: Scaling | None) -> _Prepared:
     choice = replace(plan.transform, name=plan.transform.name or kind.transform)
     missing = plan.missing or _missing_of(kind, choice)
@@ -140,6 +170,8 @@ def _prepare(kind: type[WindowDetector], table: Table, plan: WindowPlan, scaling
     is_kept = _kept(kind, transform, sample, missing)
     settings = replace(plan.settings, missing=missing)
     _check_rows(settings, int(is_kept.sum()), kind.kind)
+    if issubclass(kind, SequentialDetector):
+        settings.check_follows(kind.kind)
     return _Prepared(schema, transform, coded[is_kept], sample.take(is_kept), settings, len(table) - int(is_kept.sum()))
 
 
@@ -193,6 +225,7 @@ def _context(prepared: _Prepared, level: float | None, context: FitContext) -> W
         window_rows=cut.rows if isinstance(cut, CountCut) else None,
         categories=prepared.transform.categories,
         level=_share(level),
+        names=prepared.transform.names,
     )
 
 
@@ -209,8 +242,9 @@ def _summary(prepared: _Prepared) -> Arrays:
     return ReferenceSummary.of(prepared.rows, prepared.schema).arrays()
 
 
-def _described(detector: WindowDetector) -> tuple[str, ...]:
-    """What the kind has to say of its fit, in lines for people."""
-    described = getattr(detector, "described", None)
-    told = () if described is None else described()
-    return (told,) if isinstance(told, str) else tuple(told)
+def _told(detector: WindowDetector, level: float | None, rows: float | None) -> tuple[str, ...]:
+    """What the detector has to say of its fit, in lines for people."""
+    if isinstance(detector, TellsRunLength) and level is not None and rows is not None:
+        return (detector.run_length(level, max(1, round(rows))),)
+    told = detector.described() if isinstance(detector, Described) else ()
+    return (told,) if isinstance(told, str) else told

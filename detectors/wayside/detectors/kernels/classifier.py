@@ -65,20 +65,21 @@ class ClassifierMeasure:
         return rows
 
     def statistic(self, rows: Matrix) -> float:
-        return fold_auc(self.features_of_kept, self._features(near(rows, self.centre)))
+        known = _Folded.of(self.features_of_kept)
+        return known.auc(self._features(near(rows, self.centre)))
 
     def held(self, rows: Matrix) -> Measure:
-        found = self._features(near(rows, self.centre))
+        found, known = self._features(near(rows, self.centre)), _Folded.of(self.features_of_kept)
 
         def measure(indices: Indices) -> float:
-            return fold_auc(self.features_of_kept, found[indices])
+            return known.auc(found[indices])
 
         return measure
 
     def regrouped(self, reference: Matrix, window: Matrix, members: Floats) -> Vector:
         both = self._features(near(np.concatenate([reference, window]), self.centre))
         inside = members.T > 0.5
-        return np.array([fold_auc(both[~each], both[each]) for each in inside])
+        return np.array([_Folded.of(both[~each]).auc(both[each]) for each in inside])
 
     def arrays(self) -> dict[str, Array]:
         names = ("kept", "centre", "linear", "waves", "phases", "shift", "whitening")
@@ -106,12 +107,22 @@ class ClassifierMeasure:
         return _features(self.arrays(), rows, self.arithmetic)
 
 
-def fold_auc(reference: Floats, window: Floats) -> float:
-    """The mean over folds of the AUC by which the other folds' difference of means ranks a fold's rows."""
-    first, second = _directions(reference), _directions(window)
-    known, new = _fold_scores(reference, second - first), _fold_scores(window, second - first)
-    pairs = zip(_by_fold(known), _by_fold(new), strict=True)
-    return float(np.mean([_auc(*pair) for pair in pairs if all(len(each) for each in pair)]))
+@dataclass(frozen=True, slots=True, eq=False)
+class _Folded:
+    """The reference's rows by fold, and the mean of all of them but those of each, (folds, f)."""
+
+    parts: tuple[Floats, ...]
+    means: Floats
+
+    @classmethod
+    def of(cls, rows: Floats) -> Self:
+        return cls(tuple(np.ascontiguousarray(rows[fold::FOLDS]) for fold in range(FOLDS)), _directions(rows))
+
+    def auc(self, window: Floats) -> float:
+        """The mean over folds of the AUC by which the other folds' difference of means ranks a fold's rows."""
+        ways = _directions(window) - self.means
+        pairs = zip(self.parts, (window[fold::FOLDS] for fold in range(FOLDS)), ways, strict=True)
+        return float(np.mean([_auc(first @ way, second @ way) for first, second, way in pairs if len(second)]))
 
 
 def _auc(reference: Floats, window: Floats) -> float:
@@ -127,16 +138,6 @@ def _directions(rows: Floats) -> Floats:
     counts = np.array([len(rows[fold::FOLDS]) for fold in range(FOLDS)], np.float32)
     found: Floats = (sums.sum(axis=0) - sums) / np.maximum(len(rows) - counts, 1.0)[:, None].astype(np.float32)
     return found
-
-
-def _fold_scores(rows: Floats, directions: Floats) -> Floats:
-    scores = rows @ directions.T
-    found: Floats = scores[np.arange(len(rows)), np.arange(len(rows)) % FOLDS]
-    return found
-
-
-def _by_fold(scores: Floats) -> list[Floats]:
-    return [scores[fold::FOLDS] for fold in range(FOLDS)]
 
 
 def _linear(columns: int, random: np.random.Generator) -> Floats:

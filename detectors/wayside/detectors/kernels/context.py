@@ -18,6 +18,7 @@ HOUR, WEEKDAY_HOUR = "hour", "weekday-hour"
 LEAST_STRATUM_ROWS = 100
 
 _MOST_SEGMENTS = 256
+_MOST_TOLD = 8  # columns by name, where none is the one
 _DAY_HOURS, _HOUR_S = 24, 3600.0
 _FIRST_WEEKDAY = 3  # 1970-01-01 was a Thursday: Monday is 0
 
@@ -34,8 +35,11 @@ class Contexts:
     joined: Strata
 
     @classmethod
-    def fit(cls, named: str, reference: Sample) -> Self:
-        """Raises `ConfigurationError` where times are missing, or the column is none of segments."""
+    def fit(cls, named: str, reference: Sample, names: tuple[str, ...] = ()) -> Self:
+        """`names` are the columns', where they have any.
+
+        Raises `ConfigurationError` where times are missing, or the column is none of segments.
+        """
         column = {HOUR: -2, WEEKDAY_HOUR: -1}.get(named)
         if column is not None:
             if not np.isfinite(reference.time_s).all():
@@ -45,7 +49,7 @@ class Contexts:
             hours = 24 if named == HOUR else 168
             codes = cls(column, np.empty(0), np.arange(hours))._codes(reference)
             return cls(column, np.empty(0), _join_circle(np.bincount(codes, minlength=hours)))
-        place = _place(named, reference.rows)
+        place = names.index(named) if named in names else _place(named, reference.rows, names)
         values, counts = np.unique(reference.rows[:, place], return_counts=True)
         if not 2 <= len(values) <= _MOST_SEGMENTS:
             raise ConfigurationError(
@@ -122,10 +126,11 @@ def _middles(joined: Strata) -> Vector:
     return np.array([np.flatnonzero(joined == at).mean() + 0.5 for at in range(int(joined.max()) + 1)])
 
 
-def _place(named: str, rows: Matrix) -> int:
+def _place(named: str, rows: Matrix, names: tuple[str, ...]) -> int:
     if not named.isdigit() or int(named) >= rows.shape[1]:
+        known = f"a column ({', '.join(names[:_MOST_TOLD])})" if names else "a column"
         raise ConfigurationError(
-            f"context is {named!r}: give {HOUR}, {WEEKDAY_HOUR}, or the place of a column, 0 to {rows.shape[1] - 1}"
+            f"context is {named!r}: give {HOUR}, {WEEKDAY_HOUR}, or {known}, or its place, 0 to {rows.shape[1] - 1}"
         )
     return int(named)
 

@@ -2,7 +2,9 @@
 
 Source: Bifet and Gavaldà, "Learning from time-changing data with adaptive windowing", SIAM SDM 2007 (ADWIN2, with its
 exponential histogram and its bound by variance); river's `ADWIN` as the oracle. The statistic is the confidence at
-which the paper's test would cut, -log δ, so that the budget sets δ and not the other way round.
+which the paper's test would cut, -log δ, so that the budget sets δ and not the other way round. It starts from the
+reference's mean as if `warm_start` rows had shown it, not from none: what drifted before the first row, or lasts after
+an alarm, is held against the reference.
 Invariant: how remembered rows are grouped follows from how many there were, never from their values.
 """
 
@@ -26,12 +28,14 @@ _BLOCK_ROWS = 512
 @dataclass(frozen=True, slots=True)
 class AdwinOptions:
     """Cuts are looked for every `clock` rows, both parts longer than `min_window_length`; no more than about
-    `max_rows` rows are remembered, in at most `max_buckets` groups of each size."""
+    `max_rows` rows are remembered, in at most `max_buckets` groups of each size. `warm_start` rows of the reference's
+    mean stand before the first."""
 
     clock: int = 32
     max_buckets: int = 5
     min_window_length: int = 5
     max_rows: int = 4096
+    warm_start: int = 500
 
     def __post_init__(self) -> None:
         if not 1 <= self.clock <= 4096 or not 2 <= self.max_buckets <= 64 or not 1 <= self.min_window_length <= 4096:
@@ -40,29 +44,35 @@ class AdwinOptions:
             )
         if not 128 <= self.max_rows <= 1 << 16:
             raise ConfigurationError(f"max_rows is {self.max_rows}: give 128 to {1 << 16}")
+        if not 0 <= self.warm_start <= self.max_rows // 2:
+            raise ConfigurationError(f"warm_start is {self.warm_start}: give at most half of max_rows {self.max_rows}")
 
 
 class AdaptiveWindowing(SingleColumn):
-    """A memory is the histogram's groups and the rows that came since the start."""
+    """A memory is the histogram's groups and the rows that came since the start. `moments` are the mean error and the
+    mean squared error of the reference."""
 
     kind: ClassVar[str] = "adwin"
     summary: ClassVar[str] = "errors one by one: an older against a newer part of them, wherever cut (ADWIN)"
     options: ClassVar[type[AdwinOptions]] = AdwinOptions
 
-    def __init__(self, options: AdwinOptions, run_lengths: RunLengths) -> None:
+    def __init__(self, options: AdwinOptions, moments: Vector, run_lengths: RunLengths) -> None:
         self._options = options
+        self._moments = moments
+        self._first = _warm(options, moments)
         self._run_lengths = run_lengths
 
     @classmethod
     def fit(cls, reference: Sample, options: AdwinOptions, context: WindowFitContext) -> Self:
         errors = varying(cls.kind, one_column(cls.kind, reference.rows))
-        unmeasured = cls(options, RunLengths.unmeasured())
+        moments = np.array([errors.mean(), (errors**2).mean()])
+        unmeasured = cls(options, moments, RunLengths.unmeasured())
         plan = Plan(_STREAMS, max(8, -(-2 * options.max_rows // _BLOCK_ROWS)), _BLOCK_ROWS)
-        return cls(options, unmeasured.measure(errors, plan, context))
+        return cls(options, moments, unmeasured.measure(errors, plan, context))
 
     def begin(self, streams: int) -> Arrays:
-        histogram = Histogram(self._options.max_buckets, self._options.max_rows)
-        return {"rows": np.zeros((1, streams)), **histogram.arrays(streams)}
+        groups = {name: np.repeat(part, streams, axis=-1) for name, part in self._first.items()}
+        return {"rows": np.zeros((1, streams)), **groups}
 
     def follow(self, memory: Arrays, values: Matrix) -> tuple[Vector, Arrays]:
         histogram = Histogram.of(memory, self._options.max_buckets, self._options.max_rows)
@@ -78,14 +88,27 @@ class AdaptiveWindowing(SingleColumn):
         streams = values.shape[1]
         return peaks, {"rows": np.full((1, streams), float(rows)), **histogram.arrays(streams)}
 
+    def settling_rows(self, level: float, window_rows: int) -> int:
+        """Twice as many as the reference stands for."""
+        return 2 * max(self._options.warm_start, self._options.clock)
+
     def state(self) -> State:
         options = self._options
-        return self.kept({"options": [options.clock, options.max_buckets, options.min_window_length, options.max_rows]})
+        numbers = [options.clock, options.max_buckets, options.min_window_length, options.max_rows, options.warm_start]
+        return self.kept({"options": numbers, "moments": self._moments})
 
     @classmethod
     def restore(cls, state: State, execution: Execution) -> Self:
         options = AdwinOptions(*(int(value) for value in state.arrays["options"].tolist()))
-        return cls(options, RunLengths.restore(state.arrays, "runs"))
+        return cls(options, state.arrays["moments"], RunLengths.restore(state.arrays, "runs"))
+
+
+def _warm(options: AdwinOptions, moments: Vector) -> Arrays:
+    """The groups of one stream that so far had the reference's mean error in every row."""
+    histogram = Histogram(options.max_buckets, options.max_rows)
+    for _ in range(options.warm_start):
+        histogram.add(moments[:, None])
+    return histogram.arrays(1)
 
 
 def confidence(histogram: Histogram, shortest: int) -> Vector:

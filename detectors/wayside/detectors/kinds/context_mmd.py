@@ -5,7 +5,7 @@ Invariant: a window whose mixture of contexts is another than the reference's, a
 keeps the level.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Self
 
 import numpy as np
@@ -14,7 +14,7 @@ from wayside.detectors.kernels.conditional import ConditionalMmd, Embedded, adit
 from wayside.detectors.kernels.context import HOUR, Contexts, Strata
 from wayside.detectors.kernels.execution import arithmetic_of
 from wayside.detectors.kernels.mmd import near
-from wayside.detectors.kernels.null import CalibratedNull, Draw, Indices, largest_window, thinned, without_replacement
+from wayside.detectors.kernels.null import CalibratedNull, Indices, Pool, largest_window, thinned, without_replacement
 from wayside.detectors.kernels.permutations import extended_p_value, regroupings, seed_of
 from wayside.detectors.kernels.tails import LEAST
 from wayside.detectors.kinds.protocol import Execution, Sample, State, WindowDetector, WindowFitContext, WindowTest
@@ -29,7 +29,8 @@ _NARROW_POOL = 4  # a window of few contexts is drawn from so many times its row
 
 @dataclass(frozen=True, slots=True)
 class ContextOptions:
-    """`context` is `hour`, `weekday-hour` (both of UTC), or the place of the column that holds segments, from 0.
+    """`context` is `hour`, `weekday-hour` (both of UTC), or the column that holds segments, by its
+    name or its place from 0.
     `kept` rows of the reference, half at most, carry the mean of each context; `draws` windows of the others calibrate.
     """
 
@@ -90,7 +91,7 @@ class ContextMmd(WindowDetector):
         check_reference(cls.kind, reference.rows)
         if context.level < LEAST:
             raise ConfigurationError(f"a level of {context.level:.2g} a window: the fitted tail ends at {LEAST:.0e}")
-        contexts = Contexts.fit(options.context, reference)
+        contexts = Contexts.fit(options.context, reference, context.names)
         strata = contexts.strata(reference)
         fitting, holding = _halves(strata, context.seed)
         largest = largest_window(cls.kind, context.window_rows, options.most_rows, len(holding))
@@ -101,15 +102,14 @@ class ContextMmd(WindowDetector):
         held = measure.embed(rows[holding], strata[holding], basis[at[holding]])
         measure = measure.with_variances(held)
 
-        def learn(draw: Draw, seed: int) -> CalibratedNull:
+        def learn(pool: Pool, seed: int) -> CalibratedNull:
             return CalibratedNull.learn(
                 lambda chosen: measure.statistic(held.take(chosen)),
-                len(holding),
+                replace(pool, own_chance=0.0),  # the statistic's own deviation allows for it
                 largest,
                 options.draws,
                 seed,
                 context.progress,
-                draw,
             )
 
         broad = learn(without_replacement(len(holding)), context.seed)
@@ -180,7 +180,7 @@ def _spread(strata: Strata) -> float:
     return float(counts.sum() ** 2 / np.square(counts).sum())
 
 
-def _few_contexts(strata: Strata) -> Draw:
+def _few_contexts(strata: Strata) -> Pool:
     """Windows of rows of successive contexts, as few as hold four times the window, from one drawn by its rows."""
     by_context = np.argsort(strata, kind="stable")
     starts = np.searchsorted(strata[by_context], np.arange(int(strata.max()) + 2))
@@ -192,4 +192,4 @@ def _few_contexts(strata: Strata) -> Draw:
         places = np.arange(begin, max(end, begin + wanted)) % len(strata)
         return by_context[places[random.choice(len(places), size, replace=False)]]
 
-    return draw
+    return Pool(len(strata), draw)

@@ -22,7 +22,7 @@ from wayside.detectors.kinds.protocol import (
     WindowTest,
 )
 from wayside.detectors.kinds.sequential.columns import Columns
-from wayside.detectors.kinds.sequential.detector import RunLengthDetector
+from wayside.detectors.kinds.sequential.detector import RunLengthDetector, bounded_rows
 from wayside.detectors.kinds.sequential.run_lengths import RunLengths
 from wayside.detectors.kinds.sequential.scores import ColumnScores
 from wayside.detectors.kinds.sequential.worlds import Indices, Plan, simulate
@@ -85,6 +85,11 @@ class CumulativeSums(RunLengthDetector):
     @property
     def run_lengths(self) -> RunLengths:
         return self._columns.together
+
+    def settling_rows(self, level: float, window_rows: int) -> int:
+        """Twice what a shift of two allowances takes on average to be found in the column that takes longest."""
+        heights = self._columns.heights(level, window_rows)
+        return bounded_rows(2 * heights[np.isfinite(heights)].max(initial=0.0) / self._allowance)
 
     def _walk(self, memory: Arrays, rows: Matrix) -> tuple[Vector, Arrays]:
         peaks, sums = follow(self._scores.look_up(rows), memory["sums"], self._allowance)

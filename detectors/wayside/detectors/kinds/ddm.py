@@ -74,6 +74,10 @@ class DriftDetectionMethod(SingleColumn):
                 memory = self.begin(values.shape[1])
         return found, memory
 
+    def settling_rows(self, level: float, window_rows: int) -> int:
+        """As many as outweigh the reference four to one."""
+        return 4 * self._options.warm_start
+
     def state(self) -> State:
         return self.kept({"options": [self._options.warm_start, self._options.horizon], "moments": self._moments})
 

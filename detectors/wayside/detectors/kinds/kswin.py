@@ -3,7 +3,9 @@
 Source: Raab, Heusinger and Schleif, "Reactive soft prototype computing for concept drift streams", Neurocomputing 416
 (2020). The latest are held against all that come before in the window, not against as many drawn from them at random:
 no draw, and more to go by. Distributions are compared at quantiles of the reference, exactly where it has few values.
-Invariant: a memory holds the window's values and nothing else; until the window is full the statistic is 0.
+It starts from values of the reference, not from none: what drifted before the first row, or lasts after an alarm, is
+held against them.
+Invariant: a memory holds the window's values and nothing else.
 """
 
 from dataclasses import dataclass
@@ -39,27 +41,30 @@ class KswinOptions:
 
 
 class SlidingKolmogorovSmirnov(SingleColumn):
-    """`places` (g,) are the values at which distributions are compared."""
+    """`places` (g,) are the values at which distributions are compared, `first` (window_size,) the window that a
+    stream starts from."""
 
     kind: ClassVar[str] = "kswin"
     summary: ClassVar[str] = "errors one by one: the latest against those before them (KSWIN)"
     options: ClassVar[type[KswinOptions]] = KswinOptions
 
-    def __init__(self, options: KswinOptions, places: Vector, run_lengths: RunLengths) -> None:
+    def __init__(self, options: KswinOptions, places: Vector, first: Vector, run_lengths: RunLengths) -> None:
         self._options = options
         self._places = places
+        self._first = first
         self._run_lengths = run_lengths
 
     @classmethod
     def fit(cls, reference: Sample, options: KswinOptions, context: WindowFitContext) -> Self:
         errors = varying(cls.kind, one_column(cls.kind, reference.rows))
         places = _places(errors)
-        unmeasured = cls(options, places, RunLengths.unmeasured())
+        first = _spread(errors, options.window_size)
+        unmeasured = cls(options, places, first, RunLengths.unmeasured())
         blocks = -(-(_SIMULATED_ROWS + options.window_size) // 256)
-        return cls(options, places, unmeasured.measure(errors, Plan(_STREAMS, blocks, 256), context))
+        return cls(options, places, first, unmeasured.measure(errors, Plan(_STREAMS, blocks, 256), context))
 
     def begin(self, streams: int) -> Arrays:
-        return {"rows": np.zeros((1, streams)), "window": np.zeros((self._options.window_size, streams))}
+        return {"window": np.repeat(self._first[:, None], streams, axis=1)}
 
     def follow(self, memory: Arrays, values: Matrix) -> tuple[Vector, Arrays]:
         peaks = np.zeros(values.shape[1])
@@ -67,21 +72,23 @@ class SlidingKolmogorovSmirnov(SingleColumn):
             part = values[first : first + _STEP_ROWS]
             held = np.concatenate([memory["window"], part])
             distance = distances(held, self._places, self._options.stat_size, len(part))
-            behind = memory["rows"][0, 0] + np.arange(1, len(part) + 1)
-            full = behind[:, None] >= self._options.window_size
-            peaks = np.maximum(peaks, np.where(full, distance, 0.0).max(axis=0))
-            rows = np.minimum(memory["rows"] + len(part), self._options.window_size)
-            memory = {"rows": rows, "window": held[len(part) :]}
+            peaks = np.maximum(peaks, distance.max(axis=0))
+            memory = {"window": held[len(part) :]}
         return peaks, memory
 
+    def settling_rows(self, level: float, window_rows: int) -> int:
+        """Until half of the window's rest are not the reference's any more."""
+        return self._options.stat_size + self._options.window_size // 2
+
     def state(self) -> State:
-        return self.kept({"options": [self._options.window_size, self._options.stat_size], "places": self._places})
+        sizes = [self._options.window_size, self._options.stat_size]
+        return self.kept({"options": sizes, "places": self._places, "first": self._first})
 
     @classmethod
     def restore(cls, state: State, execution: Execution) -> Self:
         window_size, stat_size = state.arrays["options"].tolist()
         options = KswinOptions(int(window_size), int(stat_size))
-        return cls(options, state.arrays["places"], RunLengths.restore(state.arrays, "runs"))
+        return cls(options, state.arrays["places"], state.arrays["first"], RunLengths.restore(state.arrays, "runs"))
 
 
 def distances(held: Matrix, places: Vector, latest: int, rows: int) -> Matrix:
@@ -104,3 +111,10 @@ def _places(errors: Vector) -> Vector:
     if len(values) > _MOST_PLACES:
         values = np.unique(np.quantile(errors, np.arange(1, _MOST_PLACES) / _MOST_PLACES, method="lower"))
     return values
+
+
+def _spread(errors: Vector, count: int) -> Vector:
+    """Evenly spread quantiles of the errors, in an order that keeps what is left of them evenly spread."""
+    golden = (np.arange(1, count + 1) * 0.6180339887498949) % 1.0
+    spread: Vector = np.quantile(errors, golden, method="inverted_cdf")
+    return spread

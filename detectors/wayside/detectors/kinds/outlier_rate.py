@@ -15,6 +15,7 @@ from typing import ClassVar, Self
 import numpy as np
 
 from wayside.detectors.kinds.protocol import Arrays, Execution, Matrix, Sample, State, Vector, WindowFitContext
+from wayside.detectors.kinds.sequential.detector import bounded_rows
 from wayside.detectors.kinds.sequential.run_lengths import RunLengths
 from wayside.detectors.kinds.sequential.single_column import SingleColumn, one_column
 from wayside.detectors.kinds.sequential.worlds import Plan
@@ -87,6 +88,11 @@ class OutlierRate(SingleColumn):
         lowest = np.minimum(np.minimum.accumulate(path, axis=0), -memory["sum"])
         path -= lowest
         return path.max(axis=0), {"sum": path[-1:]}
+
+    def settling_rows(self, level: float, window_rows: int) -> int:
+        """Twice what outliers at the raised rate take on average to be found."""
+        gain = self._raised * self._steps[1] + (1 - self._raised) * self._steps[0]
+        return bounded_rows(2 * self._run_lengths.height(level, window_rows) / gain)
 
     def state(self) -> State:
         return self.kept({"shares": [self._alpha, self.share, self._raised]})

@@ -101,7 +101,8 @@ class WindowFitContext(FitContext):
     """What a fit of a window detector is told besides.
 
     `window_rows` are the rows of a window, None where windows are spans of time and so of any size. `categories` has an
-    entry a column: how many categories were fitted (one more is every other), 0 for numbers. `level` is the share of
+    entry a column: how many categories were fitted (one more is every other), 0 for numbers; so have `names`, where
+    columns have any. `level` is the share of
     windows that may be flagged where nothing drifts, as far as it is known: a test that can never resolve it is
     refused.
     """
@@ -109,6 +110,7 @@ class WindowFitContext(FitContext):
     window_rows: int | None = None
     categories: tuple[int, ...] = ()
     level: float = 0.01
+    names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -256,6 +258,7 @@ class ComparesSamples(Protocol):
 @runtime_checkable
 class SequentialDetector(Protocol):
     """A window detector that judges rows one after another by a memory that they move on (CUSUM, online MMD, ADWIN).
+    They are to be given once each: windows of its streams do not overlap.
 
     Windows are how often it is asked; `p_value` is the chance that, where nothing drifts, its statistic reaches within
     one such window what it reached in this one, so that it spends the same budget as the others. A memory is float64
@@ -265,8 +268,28 @@ class SequentialDetector(Protocol):
     def memory(self) -> Arrays:
         """What every key starts from, and starts from again after a window that drifted."""
 
+    def settling_rows(self, level: float, window_rows: int) -> int:
+        """How many rows from the first memory on, without drift at this level a window of so many rows, say that the
+        stream is like the reference: fewer may only say that drift which lasts has not been found again yet."""
+
     def advance(self, memory: Arrays, window: Sample) -> tuple[WindowTest, Arrays]:
         """The outcome on these rows in their order, and the memory after them. A pure function.
 
         Raises `KeyError` or `ValueError` where the memory is not of this detector.
         """
+
+
+@runtime_checkable
+class Described(Protocol):
+    """A window detector that tells how its level was calibrated, and how far that holds for its reference."""
+
+    def described(self) -> str | tuple[str, ...]:
+        """In lines for people."""
+
+
+@runtime_checkable
+class TellsRunLength(Protocol):
+    """A window detector that tells what a level means to it in rows until a false alarm."""
+
+    def run_length(self, level: float, window_rows: int) -> str:
+        """In a line for people."""

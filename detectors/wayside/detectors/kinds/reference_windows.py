@@ -1,7 +1,9 @@
 """What MMD, LSDD and the classifier share as window kinds: the split of the reference, the null, the two-sample test.
 
-Source: the measures are in `kernels/`; `kernels/null.py` says how their level holds for this one reference.
-Invariant: the rows that the statistic keeps and those that calibrate it are different rows of the reference.
+Source: the measures are in `kernels/`; `kernels/null.py` says how their level holds for this one reference, and
+`kernels/stretches.py` what is done where rows that lie together are alike.
+Invariant: the rows that the statistic keeps and those that calibrate it are different rows of the reference, and where
+rows come in stretches that are alike, of different stretches.
 """
 
 from dataclasses import dataclass
@@ -12,7 +14,7 @@ import numpy as np
 from wayside.detectors.kernels.arithmetic import Arithmetic, NumpyArithmetic
 from wayside.detectors.kernels.execution import arithmetic_of
 from wayside.detectors.kernels.measures import ReferenceMeasure
-from wayside.detectors.kernels.null import CalibratedNull, largest_window, thinned, without_replacement
+from wayside.detectors.kernels.null import CalibratedNull, Indices, in_stretches, largest_window, thinned
 from wayside.detectors.kernels.permutations import (
     check_permutations,
     extended_p_value,
@@ -20,6 +22,7 @@ from wayside.detectors.kernels.permutations import (
     regroupings,
     seed_of,
 )
+from wayside.detectors.kernels.stretches import stretch_rows
 from wayside.detectors.kernels.tails import LEAST
 from wayside.detectors.kinds.protocol import (
     Execution,
@@ -34,6 +37,7 @@ from wayside.eventing.errors import ConfigurationError
 
 CALIBRATED, PERMUTATION = "calibrated", "permutation"
 _KEPT_SHARE = 4  # one in so many rows of the reference at most is kept; the others calibrate
+_USUAL_SHARE = 20
 _NOTHING = np.empty(0)
 
 
@@ -41,13 +45,15 @@ _NOTHING = np.empty(0)
 class ReferenceOptions:
     """`kept` rows of the reference are held, one in four at most. `null` is `calibrated`, from `draws` windows of the
     other rows, or `permutation`, from `permutations` regroupings of kept and window at every test. Windows of more than
-    `most_rows` rows are measured by so many of them."""
+    `most_rows` rows are measured by so many of them. `dependence` false takes rows for independent though they be alike
+    where they lie together."""
 
     kept: int = 1000
     null: str = CALIBRATED
-    draws: int = 8000
+    draws: int = 4000
     permutations: int = 999
     most_rows: int = 1000
+    dependence: bool = True
 
     def __post_init__(self) -> None:
         if self.null not in (CALIBRATED, PERMUTATION):
@@ -59,16 +65,23 @@ class ReferenceOptions:
 
 
 class ReferenceWindows(WindowDetector):
-    """`null` is None where each test permutes."""
+    """`null` is None where each test permutes; rows that lie together are alike in stretches of `stretch`, 1 where they
+    are independent; `held` rows calibrated."""
 
     options: ClassVar[type[ReferenceOptions]] = ReferenceOptions
     measure: ClassVar[type[ReferenceMeasure]]
 
     def __init__(
-        self, measure: ReferenceMeasure, null: CalibratedNull | None, permutations: int, most_rows: int, held: int
+        self,
+        measure: ReferenceMeasure,
+        null: CalibratedNull | None,
+        permutations: int,
+        most_rows: int,
+        held: int,
+        stretch: int,
     ) -> None:
         self._measure, self._null = measure, null
-        self._permutations, self._most_rows, self._held = permutations, most_rows, held
+        self._permutations, self._most_rows, self._held, self._stretch = permutations, most_rows, held, stretch
 
     @property
     def features(self) -> int:
@@ -92,33 +105,39 @@ class ReferenceWindows(WindowDetector):
             f"{kept}; level calibrated for this reference on {self._null.draws} windows of {self._null.largest} rows"
             f" from {self._held} held-out rows ({windows:.0f} windows), a fitted tail down to {LEAST:.0e};"
             f" windows of {self.least_rows} rows and more, larger ones by {self._null.largest} of their rows"
+            f"{self._dependence()}"
         )
+
+    def _dependence(self) -> str:
+        if self._stretch == 1:
+            return ""
+        return f"; rows that lie together are alike: windows are drawn, and rows kept, by stretches of {self._stretch}"
 
     @classmethod
     def fit(cls, reference: Sample, options: ReferenceOptions, context: WindowFitContext) -> Self:
         rows = reference.rows
         check_reference(cls.kind, rows)
-        order = np.random.default_rng([context.seed, 1]).permutation(len(rows))
         if options.null == PERMUTATION:
             check_permutations(options.permutations, context.level)
+            order = np.random.default_rng([context.seed, 1]).permutation(len(rows))
             measure = cls.measured(rows[order[: options.kept]], options, context.seed)
-            return cls(measure, None, options.permutations, options.most_rows, 0)
+            return cls(measure, None, options.permutations, options.most_rows, 0, 1)
         if context.level < LEAST:
             raise ConfigurationError(f"a level of {context.level:.2g} a window: the fitted tail ends at {LEAST:.0e}")
-        count = min(options.kept, len(rows) // _KEPT_SHARE)
-        kept, held = rows[order[:count]], rows[order[count:]]
-        largest = largest_window(cls.kind, context.window_rows, options.most_rows, len(held))
-        measure = cls.measured(kept, options, context.seed)
+        stretch = _stretch(rows, options, context)
+        kept, holding = split_of(len(rows), options.kept, stretch, context.seed)
+        largest = largest_window(cls.kind, context.window_rows, options.most_rows, len(holding))
+        measure = cls.measured(rows[kept], options, context.seed)
         null = CalibratedNull.learn(
-            measure.held(held),
-            len(held),
+            measure.held(rows[holding]),
+            in_stretches(len(holding), stretch),
             largest,
             options.draws,
             context.seed,
             context.progress,
-            without_replacement(len(held)),
         )
-        return cls.restore(cls(measure, null, options.permutations, options.most_rows, len(held)).state(), Execution())
+        fitted = cls(measure, null, options.permutations, options.most_rows, len(holding), stretch)
+        return cls.restore(fitted.state(), Execution())
 
     @classmethod
     def measured(cls, rows: Matrix, options: ReferenceOptions, seed: int) -> ReferenceMeasure:
@@ -142,14 +161,14 @@ class ReferenceWindows(WindowDetector):
         arrays = dict(self._measure.arrays())
         if self._null is not None:
             arrays |= self._null.arrays("null")
-        return State(arrays | {"numbers": np.array([self._permutations, self._most_rows, self._held], np.int64)})
+        numbers = [self._permutations, self._most_rows, self._held, self._stretch]
+        return State(arrays | {"numbers": np.array(numbers, np.int64)})
 
     @classmethod
     def restore(cls, state: State, execution: Execution) -> Self:
         arrays = state.arrays
         null = CalibratedNull.restore(arrays, "null") if "null.rows" in arrays else None
-        permutations, most_rows, held = arrays["numbers"].tolist()
-        return cls(cls.measure.of(arrays, arithmetic_of(execution)), null, permutations, most_rows, held)
+        return cls(cls.measure.of(arrays, arithmetic_of(execution)), null, *arrays["numbers"].tolist())
 
     def _permuted(self, reference: Matrix, rows: Matrix) -> WindowTest:
         statistics = self._regrouped(reference, rows)
@@ -160,6 +179,26 @@ class ReferenceWindows(WindowDetector):
         seed = seed_of(0, reference, rows)
         members = regroupings((len(reference), len(rows)), self._permutations, seed)
         return self._measure.regrouped(reference, rows, members)
+
+
+def _stretch(rows: Matrix, options: ReferenceOptions, context: WindowFitContext) -> int:
+    """For windows of the size that is known, or of a twentieth of the reference."""
+    size = min(context.window_rows or len(rows) // _USUAL_SHARE, options.most_rows)
+    return stretch_rows(rows, size, context.seed) if options.dependence and size > 1 else 1
+
+
+def split_of(rows: int, most: int, stretch: int, seed: int) -> tuple[Indices, Indices]:
+    """Which rows are kept, `most` or a quarter, in random order, and which calibrate, in their order where stretches of
+    it are to be drawn; no stretch has both."""
+    random = np.random.default_rng([seed, 1])
+    count = min(most, rows // _KEPT_SHARE)
+    if stretch == 1:
+        order = random.permutation(rows)
+        return order[:count], order[count:]
+    of_stretch = np.arange(rows) // stretch
+    order = random.permutation(int(of_stretch[-1]) + 1)
+    may_keep = np.isin(of_stretch, order[: max(1, len(order) // _KEPT_SHARE)])
+    return random.permutation(np.flatnonzero(may_keep))[:count], np.flatnonzero(~may_keep)
 
 
 def fitting_arithmetic() -> Arithmetic:

@@ -15,6 +15,7 @@ import numpy as np
 
 from wayside.detectors.kinds.protocol import (
     ComparesSamples,
+    Described,
     Execution,
     Sample,
     SequentialDetector,
@@ -79,8 +80,8 @@ class Several(WindowDetector):
 
     def described(self) -> tuple[str, ...]:
         """What the tests say of their fits: a line each, for people."""
-        told = ((name, getattr(test, "described", None)) for name, test in self._tests.items())
-        return tuple(f"{name}: {said()}" for name, said in told if said is not None)
+        tests = self._tests.items()
+        return tuple(f"{name}: {test.described()}" for name, test in tests if isinstance(test, Described))
 
     def test(self, window: Sample) -> WindowTest:
         return joined({name: test.test(window) for name, test in self._tests.items()})

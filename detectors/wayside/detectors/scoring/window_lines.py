@@ -11,7 +11,8 @@ from wayside.eventing.window_verdict import WindowVerdict, read_window_verdict
 
 class ScoredWindow(NamedTuple):
     """One window by its number from 0: `rows` of the stream from `first` up to `end`, and where rows have times, those
-    it spans. `level` is what it could spend, `moved` names the features that moved most, `error` says why there is no
+    it spans. `level` is what it could spend; of a window that drifted `drifted` names the features that say so by
+    themselves, `moved` those that moved most, whether or not by more than chance would; `error` says why there is no
     decision."""
 
     window: int
@@ -23,6 +24,7 @@ class ScoredWindow(NamedTuple):
     p_value: float | None
     level: float
     decision: bool | None
+    drifted: tuple[str, ...] = ()
     moved: tuple[str, ...] = ()
     error: str | None = None
 
@@ -41,6 +43,7 @@ class ScoredWindow(NamedTuple):
             verdict.p_value,
             verdict.threshold,
             verdict.is_drift if verdict.is_judged else None,
+            tuple(feature.name for feature in verdict.findings.features if feature.is_drift),
             tuple(feature.name for feature in verdict.findings.features),
             verdict.error,
         )

@@ -149,7 +149,7 @@ class DetectorSummary(Document):
     loaded: bool
     alpha: float = Field(description="the budget of false alarms a row, or a window")
     threshold: float | None = Field(description="scores above it are flagged; null for window detectors")
-    window: int | None = Field(description="rows a window; null for row detectors")
+    windows: dict[str, Any] | None = Field(description="how windows are cut, and their budget; null for row detectors")
 
 
 class DetectorDocument(DetectorSummary):

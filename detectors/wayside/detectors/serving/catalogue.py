@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from wayside.detectors.artifacts.artifact import Artifact
 from wayside.detectors.drift.settings import WindowSettings
@@ -60,8 +60,20 @@ class Card:
         return self.identity.digest[:_VERSION_DIGITS]
 
 
+@runtime_checkable
+class _Closed(Protocol):
+    """A detector that holds more than memory, and is closed by whoever restored it."""
+
+    def close(self) -> None: ...
+
+
 def nothing_held() -> None:
     """The `release` of a detector that is nothing but memory."""
+
+
+def release_of(detector: object) -> Callable[[], None]:
+    """The `release` of a detector that was restored."""
+    return detector.close if isinstance(detector, _Closed) else nothing_held
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,6 @@ detectors that keep state have a folder of their own, and one process serves one
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Protocol, runtime_checkable
 
 from wayside.detectors.artifacts.artifact import Artifact
 from wayside.detectors.artifacts.fetching import FetchSettings
@@ -14,7 +13,7 @@ from wayside.detectors.artifacts.locations import open_artifact, stated_digest
 from wayside.detectors.kinds.protocol import Device, Execution
 from wayside.detectors.kinds.registry import STATEFUL_KINDS
 from wayside.detectors.scoring.judge import RowJudge
-from wayside.detectors.serving.catalogue import Card, Catalogue, Loaded, ServedDetector, nothing_held
+from wayside.detectors.serving.catalogue import Card, Catalogue, Loaded, ServedDetector, release_of
 from wayside.detectors.serving.metrics import DetectorMetrics, ServiceMetrics
 from wayside.detectors.serving.reload import ArtifactSource, ReloadRefused, warm
 from wayside.detectors.serving.row_service import RowService
@@ -26,13 +25,6 @@ from wayside.eventing.sink import Sink
 
 _SINK_TIMEOUT_S = 10.0
 _GRAPH = ".onnx"
-
-
-@runtime_checkable
-class _Closed(Protocol):
-    """A detector that holds more than memory, and is closed by whoever restored it."""
-
-    def close(self) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +55,7 @@ class Opening:
         if artifact.kind in STATEFUL_KINDS:
             raise ConfigurationError(f"{artifact.kind} keeps state on disk, and cannot be served without")
         judge = RowJudge.of(artifact, self.settings.execution)
-        release = judge.detector.close if isinstance(judge.detector, _Closed) else nothing_held
+        release = release_of(judge.detector)
         try:
             warm(judge)
         except BaseException:

@@ -4,6 +4,8 @@ Invariant: it is opened only where it has a folder of its own and somewhere to p
 is known again for longer than its rows may still come into a window.
 """
 
+from pathlib import Path
+
 from wayside.detectors.artifacts.artifact import Artifact
 from wayside.detectors.drift.judging.judge import WindowJudge
 from wayside.detectors.drift.service.intake import Intake, PairIntake, SideIntake
@@ -12,7 +14,7 @@ from wayside.detectors.drift.service.reading import RowReader
 from wayside.detectors.drift.service.room import Room
 from wayside.detectors.drift.service.service import DriftParts, DriftService, room_of
 from wayside.detectors.drift.service.store import DriftStore, Reader
-from wayside.detectors.serving.catalogue import Card, Loaded
+from wayside.detectors.serving.catalogue import Card, Loaded, release_of
 from wayside.detectors.serving.metrics import DetectorMetrics
 from wayside.detectors.serving.settings import DetectSettings
 from wayside.detectors.tabular.event_rows import Side
@@ -30,16 +32,27 @@ def restore_windows(
     if settings.data is None:
         raise ConfigurationError(f"{artifact.kind} judges windows: it needs --data, the folder of its rows and windows")
     judge = WindowJudge.of(artifact, artifact.identity(name), settings.execution)
+    release = release_of(judge.detector)
+    try:
+        service = _service(judge, settings.data, settings, metrics, verdicts)
+    except BaseException:
+        release()
+        raise
+    return Loaded(Card.of(artifact, judge.identity), service, {"/windows": service.view}, release)
+
+
+def _service(
+    judge: WindowJudge, folder: Path, settings: DetectSettings, metrics: DetectorMetrics, verdicts: Sink
+) -> DriftService:
     _check(judge, settings)
     store = DriftStore(
-        settings.data, Reader(judge.identity.digest, artifact.features, settings.side), settings.remember_s
+        folder, Reader(judge.identity.digest, len(judge.schema.columns), settings.side), settings.remember_s
     )
     room = room_of(settings.windows)
     outbox = Outbox(store, verdicts, metrics, Backoff(limit_s=_BACKOFF_LIMIT_S))
     intake = _intake(judge, settings, store, room, metrics)
     parts = DriftParts(judge, store, outbox, intake, room, settings.windows)
-    service = DriftService(parts, metrics, settings.types)
-    return Loaded(Card.of(artifact, judge.identity), service, {"/windows": service.view})
+    return DriftService(parts, metrics, settings.types)
 
 
 def _check(judge: WindowJudge, settings: DetectSettings) -> None:

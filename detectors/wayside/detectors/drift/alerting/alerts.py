@@ -1,6 +1,8 @@
 """When an alert opens, changes and ends: a fold over the verdicts of one series, and nothing else.
 
-It opens at a window that drifted and is resolved after so many quiet windows in a row. Between the two it is told again
+It opens at a window that drifted and is resolved after so many quiet windows in a row. A detector that starts again
+from its reference after each drift needs rows to find what lasts: quiet windows of fewer rows resolve nothing, so that
+"resolved" says that the stream is like the reference again. Between the two it is told again
 only where there is something new: its severity rises, or a feature is told as drifted that was not before. A window
 that was not judged says nothing: it neither opens nor quietens.
 
@@ -27,31 +29,35 @@ Records = Sequence[tuple[str, str, int]]
 
 @dataclass(frozen=True, slots=True)
 class OpenAlert:
-    """An alert as its last event told it, with what has come since: `told` features, and windows that drifted
-    `in_a_row`."""
+    """An alert as its last event told it, with what has come since: `told` features, windows that drifted `in_a_row`,
+    rows in the quiet windows since the last of them."""
 
     alert: AlertEvent
     told: tuple[str, ...]
     in_a_row: int
+    quiet_rows: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """As the state of a series keeps it."""
-        return {"alert": self.alert.to_json(), "told": list(self.told), "in_a_row": self.in_a_row}
+        since = {"in_a_row": self.in_a_row, "quiet_rows": self.quiet_rows}
+        return {"alert": self.alert.to_json(), "told": list(self.told), **since}
 
     @classmethod
     def of_json(cls, value: object) -> Self:
         """Raises `KeyError`, `TypeError`, `ValueError` or `MalformedEvent`."""
         said = members_of(value)
         told = tuple(text(name) for name in member_list(said["told"]))
-        return cls(alert_of_json(members_of(said["alert"])), told, position(said["in_a_row"]))
+        alert = alert_of_json(members_of(said["alert"]))
+        return cls(alert, told, position(said["in_a_row"]), position(said["quiet_rows"]))
 
 
 @dataclass(frozen=True, slots=True)
 class Alerting:
-    """The rule of one detector: alerts resolve after `resolve_after` quiet windows."""
+    """The rule of one detector: alerts resolve after `resolve_after` quiet windows of `settling_rows` rows in all."""
 
     detector: DetectorIdentity
     resolve_after: int
+    settling_rows: int = 0
 
     def fold(
         self, standing: OpenAlert | None, verdict: WindowVerdict, records: Records = ()
@@ -62,6 +68,10 @@ class Alerting:
         if verdict.is_drift:
             return self._opened(verdict, records) if standing is None else self._deepened(standing, verdict, records)
         return (None, None) if standing is None else self._quietened(standing, verdict)
+
+    def end(self, standing: OpenAlert, time: str, reason: str) -> AlertEvent:
+        """The event that resolves an alert whose series ends."""
+        return replace(standing.alert, state=AlertState.RESOLVED, resolved=time, reason=reason)
 
     def _opened(self, verdict: WindowVerdict, records: Records) -> tuple[OpenAlert, AlertEvent]:
         alert = AlertEvent(
@@ -101,8 +111,9 @@ class Alerting:
 
     def _quietened(self, standing: OpenAlert, verdict: WindowVerdict) -> tuple[OpenAlert | None, AlertEvent | None]:
         alert = replace(standing.alert, quiet=standing.alert.quiet + 1)
-        if alert.quiet < self.resolve_after:
-            return replace(standing, alert=alert, in_a_row=0), None
+        rows = standing.quiet_rows + verdict.rows
+        if alert.quiet < self.resolve_after or rows < self.settling_rows:
+            return replace(standing, alert=alert, in_a_row=0, quiet_rows=rows), None
         return None, replace(alert, state=AlertState.RESOLVED, resolved=verdict.time)
 
     def _evidence(self, verdict: WindowVerdict) -> AlertEvidence:

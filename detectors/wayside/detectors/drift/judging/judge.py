@@ -15,7 +15,7 @@ from wayside.detectors.drift.alerting.alerts import Alerting, Records
 from wayside.detectors.drift.judging.comparison import ComparisonTrial
 from wayside.detectors.drift.judging.evidence import MOST_RECORDS, Evidence, records_of
 from wayside.detectors.drift.judging.holm import adjusted
-from wayside.detectors.drift.judging.levels import Levels, spent
+from wayside.detectors.drift.judging.levels import Accrual, Levels, spent
 from wayside.detectors.drift.judging.missing import RowChoice
 from wayside.detectors.drift.judging.series import SeriesState
 from wayside.detectors.drift.judging.summary import ReferenceSummary
@@ -99,15 +99,36 @@ class WindowJudge:
 
     def judge(self, window: Window, state: SeriesState) -> Judged:
         """The verdict on a window, in the state that the window before it left. Pure; may take long."""
+        _, level = self._level(window, state)
+        return self._concluded(window, state, self.trial.run(window, state.memory, level))
+
+    def give_up(self, window: Window, state: SeriesState, error: Exception) -> Judged:
+        """What is said of a window on which `judge` raises, whatever is tried: it is unjudged, and says why, in the
+        same words each time, whatever the error's own text holds. Pure."""
+        reason = f"the detector failed with {type(error).__name__}: its log has the details"
+        kept = np.ones(len(window.rows), dtype=bool)
+        return self._concluded(window, state, Trial(None, reason, state.memory, kept))
+
+    def end(self, state: SeriesState, time_ns: int | None, reason: str) -> tuple[CloudEvent, ...]:
+        """What is told where a series ends at a time, of the watermark: an alert that is open is resolved. Pure."""
+        if state.alert is None:
+            return ()
+        time = state.alert.alert.updated if time_ns is None else format_time(time_ns)
+        alert = Alerting(self.identity, self.settings.resolve_after).end(state.alert, time, reason)
+        return (alert.event(self.identity),)
+
+    def _level(self, window: Window, state: SeriesState) -> tuple[Accrual, float]:
         levels = Levels.of(self.settings)
         accrual = levels.accrued(state.accrual, window.start_ns, window.end_ns)
-        level = levels.level(accrual)
-        trial = self.trial.run(window, state.memory, level)
+        return accrual, levels.level(accrual)
+
+    def _concluded(self, window: Window, state: SeriesState, trial: Trial) -> Judged:
+        accrual, level = self._level(window, state)
         decision = _decided(trial, level)
         spending = Spending(level, decision.spent, state.total + decision.spent)
         findings, records = self._findings(window, trial, level, decision.is_drift)
         verdict = self._verdict(window, trial, decision, spending, findings)
-        standing, alert = Alerting(self.identity, self.settings.resolve_after).fold(state.alert, verdict, records)
+        standing, alert = self._alerting(window, state, level).fold(state.alert, verdict, records)
         after = SeriesState(
             accrual if decision.error else spent(accrual),
             spending.total,
@@ -116,6 +137,11 @@ class WindowJudge:
         )
         alerts = () if alert is None else (alert.event(self.identity),)
         return Judged(verdict.event(self.identity), alerts, after, verdict.outcome)
+
+    def _alerting(self, window: Window, state: SeriesState, level: float) -> Alerting:
+        is_standing = state.alert is not None and level > 0
+        settling_rows = self.trial.settling_rows(level, len(window.rows)) if is_standing else 0
+        return Alerting(self.identity, self.settings.resolve_after, settling_rows)
 
     def _verdict(
         self, window: Window, trial: Trial, decision: "_Decision", spending: Spending, findings: Findings
@@ -203,6 +229,7 @@ def _trial(detector: WindowDetector, windowed: Windowed) -> WindowTrial:
     if settings.compared is Compared.NOTHING:
         choice = RowChoice(settings.missing, detector.takes_missing, detector.least_rows)
         if isinstance(detector, SequentialDetector):
+            settings.check_follows(detector.kind)
             return SequentialTrial(detector, windowed.transform, choice)
         return ReferenceTrial(detector, windowed.transform, choice)
     if not isinstance(detector, ComparesSamples):

@@ -41,6 +41,10 @@ class WindowTrial(Protocol):
     def memory(self) -> Arrays | None:
         """What a series starts from, and starts from again after drift; None where a test has no memory."""
 
+    def settling_rows(self, level: float, window_rows: int) -> int:
+        """How many rows without drift, after a window that drifted, say that it is over; 0 where each window does."""
+        return 0
+
     def run(self, window: Window, memory: Arrays | None, level: float) -> Trial:
         """The outcome, and the memory after it. Pure. `level` says which parts of it are told as drifted."""
 
@@ -74,6 +78,9 @@ class SequentialTrial(WindowTrial):
 
     def memory(self) -> Arrays | None:
         return self.detector.memory()
+
+    def settling_rows(self, level: float, window_rows: int) -> int:
+        return self.detector.settling_rows(level, window_rows)
 
     def run(self, window: Window, memory: Arrays | None, level: float) -> Trial:
         assert memory is not None, "a series of a sequential detector has a memory from its beginning"

@@ -99,16 +99,14 @@ class Journal:
 
         `event` is kept apart where it came before with other data; None for what was made of several events.
         """
-        identity = incoming.identity
-        known = connection.execute("SELECT digest FROM taken WHERE identity = ?", (identity,)).fetchone()
-        if known is not None:
-            return _known(connection, incoming, event, known[0])
-        if incoming.time_ns < self._latest_ns - self._remember_ns:
+        row = (incoming.identity, incoming.digest[:_DIGEST_BYTES], incoming.time_ns)
+        is_old = incoming.time_ns < self._latest_ns - self._remember_ns
+        if is_old or not connection.execute("INSERT OR IGNORE INTO taken VALUES (?, ?, ?)", row).rowcount:
+            known = connection.execute("SELECT digest FROM taken WHERE identity = ?", row[:1]).fetchone()
+            if known is not None:
+                return _known(connection, incoming, event, known[0])
             _count_forgotten(connection, len(incoming.rows))
             return Appended("late")
-        connection.execute(
-            "INSERT INTO taken VALUES (?, ?, ?)", (identity, incoming.digest[:_DIGEST_BYTES], incoming.time_ns)
-        )
         self._position += 1
         arrival = incoming.at(self._position)
         connection.execute("INSERT INTO arrival VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", _row_of(arrival))

@@ -12,7 +12,6 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import Any, TypeVar
 
 from wayside.detectors.drift.judging.judge import Judged, WindowJudge
@@ -22,14 +21,18 @@ from wayside.detectors.drift.service.series import Account, Closing, Kept, Story
 from wayside.detectors.drift.service.store import DriftStore
 from wayside.detectors.drift.windowing.values import Arrival, Fate, Window, WindowKey
 from wayside.detectors.drift.windowing.windowing import Evicted, Windowing
+from wayside.detectors.kinds.protocol import NothingScored
 from wayside.detectors.serving.metrics import DetectorMetrics
 from wayside.eventing import json_format
+from wayside.eventing.event import CloudEvent
 from wayside.eventing.outage import is_told
 
 log = logging.getLogger("wayside.detectors.drift")
 R = TypeVar("R")
 _JUDGING_THREADS = 2
 _WINDOWS_AT_ONCE = 16  # judged in one call and written in one transaction
+_GIVEN_UP = "its key was given up: idle, or one too many"
+_TRIES = 3  # of a window on which the judge fails
 _SPENT_AT_ONCE = 256  # late arrivals that are forgotten without waiting for a window
 
 
@@ -198,9 +201,12 @@ class Lanes:
         evicted = ending.evicted
         said = await self._said(lane, evicted.windows)
         at = evicted.progress
+        last = self._judge.end(said.state, at.watermark_ns, _GIVEN_UP)
+        events = [*said.events, *((event.id, json_format.encode(event)) for event in last)]
         account = Account(1, at.rows, at.in_windows, at.late, at.overflow, at.evicted, said.story.windows)
         kept = Kept(lane.key, ending.position, b"", b"", said.story)
-        await self._write(lane, said, Closing(kept, ending.spent, said.events, account), ending.position - 1)
+        await self._write(lane, said, Closing(kept, ending.spent, events, account), ending.position - 1)
+        self._count_alerts(last)
         lane.endings.popleft()
         lane.state, lane.story = self._judge.begin(), Story()
         self._leave(lane, ending)
@@ -216,12 +222,13 @@ class Lanes:
         ended.set()
 
     async def _said(self, lane: Lane, windows: Sequence[Window]) -> _Said:
-        """What the judge says of windows, in a thread; asked again for as long as it fails."""
+        """What the judge says of windows, in a thread. It is asked again for as long as what tests is away; a window
+        on which it fails otherwise is unjudged after a few tries, so that the key goes on."""
         if not windows:
             return _Said(lane.state, lane.story, (), ())
-        work = partial(_judge_all, self._judge, windows, lane.state, lane.story)
+        judging = _Judging(self._judge, windows, lane.state, lane.story)
         loop = asyncio.get_running_loop()
-        return await self._until_done(lane, "judged", lambda: loop.run_in_executor(self._threads, work))
+        return await self._until_done(lane, "judged", lambda: loop.run_in_executor(self._threads, judging.all))
 
     async def _write(self, lane: Lane, said: _Said, closing: Closing, upto: int) -> None:
         """Put it on disk, after the keys that were given up until then."""
@@ -243,25 +250,48 @@ class Lanes:
             except Exception:  # a lane's edge: a full disk or a detector that is away may pass, and other keys go on
                 self._failures += 1
                 if is_told(self._failures):
-                    log.exception("windows of %s could not be %s: trying again for ever", lane.key, what)
+                    log.exception("windows of %s could not be %s: trying again", lane.key, what)
                 await asyncio.sleep(self._retry_s)
 
     def _count(self, judged: Judged) -> None:
         self._metrics.windows.labels(judged.outcome).inc()
-        for alert in judged.alerts:
+        self._count_alerts(judged.alerts)
+
+    def _count_alerts(self, alerts: Iterable[CloudEvent]) -> None:
+        for alert in alerts:
             self._metrics.alerts.labels(alert.type.rpartition(".")[2]).inc()
 
 
-def _judge_all(judge: WindowJudge, windows: Sequence[Window], state: SeriesState, story: Story) -> _Said:
-    """Each window in the state that the one before it left."""
-    judged: list[Judged] = []
-    for window in windows:
-        judged.append(judge.judge(window, state))
-        state = judged[-1].state
-        story = story.told(judged[-1].outcome)
-    events = [event for each in judged for event in (each.verdict, *each.alerts)]
-    bodies = [(event.id, json_format.encode(event)) for event in events]
-    return _Said(state, replace(story, last=_in_short(judged[-1])), bodies, judged)
+class _Judging:
+    """One run of windows of a key: each in the state that the one before it left. Asked again where it raised, it goes
+    on with the window that it raised on."""
+
+    def __init__(self, judge: WindowJudge, windows: Sequence[Window], state: SeriesState, story: Story) -> None:
+        self._judge, self._windows, self._state, self._story = judge, windows, state, story
+        self._judged: list[Judged] = []
+        self._failures = 0  # of the window that is next
+
+    def all(self) -> _Said:
+        """Raises `NothingScored`, and what else the judge raised, at most twice in a row."""
+        while len(self._judged) < len(self._windows):
+            said = self._next(self._windows[len(self._judged)])
+            self._judged.append(said)
+            self._failures, self._state, self._story = 0, said.state, self._story.told(said.outcome)
+        events = [event for each in self._judged for event in (each.verdict, *each.alerts)]
+        bodies = [(event.id, json_format.encode(event)) for event in events]
+        return _Said(self._state, replace(self._story, last=_in_short(self._judged[-1])), bodies, self._judged)
+
+    def _next(self, window: Window) -> Judged:
+        try:
+            return self._judge.judge(window, self._state)
+        except NothingScored:
+            raise
+        except Exception as exc:  # whatever a detector does: no window may hold up its key for ever
+            self._failures += 1
+            if self._failures < _TRIES:
+                raise
+            log.exception("a window of %s is given up as unjudged", window.key)
+            return self._judge.give_up(window, self._state, exc)
 
 
 def _in_short(judged: Judged) -> Mapping[str, Any]:

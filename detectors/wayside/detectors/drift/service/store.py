@@ -7,7 +7,7 @@ point a window is either still open or closed once, with its verdict kept until 
 
 import asyncio
 import sqlite3
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,7 +18,7 @@ from wayside.detectors.drift.service.series import Closing, Restored
 from wayside.detectors.drift.windowing.values import Arrival
 from wayside.detectors.tabular.event_rows import Side
 from wayside.eventing import json_format
-from wayside.eventing.errors import ConfigurationError
+from wayside.eventing.errors import ConfigurationError, WaysideError
 from wayside.eventing.event import CloudEvent
 from wayside.eventing.pairs import waiting
 from wayside.eventing.pairs.join import Fate, JoinSettings, Part, Taken
@@ -58,6 +58,15 @@ class Posting:
     size: int
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Asked:
+    """An event that is to be appended with others."""
+
+    incoming: Incoming
+    event: CloudEvent
+    done: "asyncio.Future[Appended]"
+
+
 class DriftStore:
     """The file `drift.sqlite` in a folder; one process owns it. `remember_s` is how long, in event time, an event is
     known again.
@@ -73,6 +82,7 @@ class DriftStore:
         self._journal = Journal(int(remember_s * 1e9))
         self._view: sqlite3.Connection | None = None
         self.feed: Callable[[Arrival], None] = lambda arrival: None
+        self._asked: list[_Asked] = []
         self.dropped_rows = 0
         self.unposted_bytes = 0
 
@@ -93,6 +103,7 @@ class DriftStore:
 
     async def stop(self) -> None:
         """Commit what was asked, then leave the file. May be called twice or before `start`."""
+        self._append_asked()
         await self._database.stop()
         if self._view is not None:
             self._view.close()
@@ -125,7 +136,40 @@ class DriftStore:
         `scored`; `duplicate` where it came before with the same data; `conflict` where it came with other data: the
         first stays in its window, and the other is kept apart; `late` where it is too old to know.
         """
-        return await self._fed(lambda connection: self._journal.append(connection, incoming, event), lambda each: each)
+        loop = asyncio.get_running_loop()
+        if not self._asked:
+            loop.call_soon(self._append_asked)  # with all others of this turn of the loop
+        asked = _Asked(incoming, event, loop.create_future())
+        self._asked.append(asked)
+        return await asyncio.shield(asked.done)
+
+    def _append_asked(self) -> None:
+        asked, self._asked = self._asked, []
+        if asked:
+            self._append_together(asked)
+
+    def _append_together(self, asked: "Sequence[_Asked]") -> None:
+        """As one work: of what an event costs here, the smallest part is its rows."""
+        try:
+            work = self._database.ask(
+                lambda connection: [self._journal.append(connection, each.incoming, each.event) for each in asked]
+            )
+        except WaysideError as exc:
+            _fail(asked, exc)
+        else:
+            work.add_done_callback(lambda done: self._appended(asked, done))
+
+    def _appended(self, asked: "Sequence[_Asked]", work: "asyncio.Future[list[Appended]]") -> None:
+        error = work.exception()
+        if error is None:
+            for each, appended in zip(asked, work.result(), strict=True):
+                self._tell(appended)
+                each.done.set_result(appended)
+        elif len(asked) == 1:
+            _fail(asked, error)
+        else:
+            for each in asked:  # one of them may be at fault
+                self._append_together([each])
 
     async def append_part(
         self, part: Part, event: CloudEvent, settings: JoinSettings, ceiling_ns: int, make: MakeIncoming
@@ -152,13 +196,15 @@ class DriftStore:
         def tell(done: "asyncio.Future[R]") -> None:
             if done.cancelled() or done.exception() is not None:
                 return
-            made = appended(done.result())
-            if made is not None and made.arrival is not None:
-                self.feed(made.arrival)
+            self._tell(appended(done.result()))
 
         asked = self._database.ask(work)
         asked.add_done_callback(tell)  # the works of a group are done, and told, in the order of their positions
         return await asyncio.shield(asked)
+
+    def _tell(self, appended: Appended | None) -> None:
+        if appended is not None and appended.arrival is not None:
+            self.feed(appended.arrival)
 
     async def restore(self) -> list[Restored]:
         """Every key's series as it was kept."""
@@ -224,6 +270,11 @@ class DriftStore:
         at = waiting.standing(connection)
         held = {"watermark": at.watermark, "held": at.held, "held_bytes": at.held_bytes}
         return {"side": self._reader.side.value, "pairs": {**held, "parts": at.by_role()}}
+
+
+def _fail(asked: Iterable[_Asked], error: BaseException) -> None:
+    for each in asked:
+        each.done.set_exception(error)
 
 
 def _check_format(path: Path) -> None:

@@ -25,13 +25,14 @@ class Columns:
         self._heights, self._rarities, self._slopes = _padded(each)
 
     @classmethod
-    def measured(cls, simulated: Simulated) -> Self:
-        """From simulated streams with a statistic a column, `peaks` (blocks, streams, columns)."""
+    def measured(cls, simulated: Simulated, raised: float = 1.0) -> Self:
+        """From simulated streams with a statistic a column, `peaks` (blocks, streams, columns); `raised` as
+        `RunLengths.measured` has it."""
         peaks = simulated.peaks
         columns = [replace(simulated, peaks=peaks[:, :, at]) for at in range(peaks.shape[2])]
         each = [RunLengths.measured(column, shade=1.0) for column in columns]
         rarest = cls(each, RunLengths.unmeasured()).rarities(peaks).max(axis=-1)
-        return cls(each, RunLengths.measured(replace(simulated, peaks=rarest)))
+        return cls(each, RunLengths.measured(replace(simulated, peaks=rarest), raised=raised))
 
     def rarities(self, peaks: Array) -> Array:
         """Of peaks (…, columns), of the same shape."""
@@ -47,6 +48,12 @@ class Columns:
         rarities = self.rarities(peaks)
         height = float(rarities.max())
         return WindowTest(height, self.together.p_value(height, rows), peaks, -np.expm1(-rows * np.exp(-rarities)))
+
+    def heights(self, level: float, rows: int) -> Vector:
+        """What each column reaches in a window of so many rows where all of them do with chance `level`; infinite for
+        one that never does."""
+        rarity = self.together.height(level, rows)
+        return np.array([column.height_at(-rarity) for column in self.each])
 
     def arrays(self) -> Arrays:
         """As a state holds them: the columns' tables end to end."""

@@ -4,12 +4,15 @@ Invariant: a window's p-value is the chance that, where nothing drifts, as many 
 """
 
 from abc import abstractmethod
+from math import ceil
 from typing import ClassVar
 
 import numpy as np
 
 from wayside.detectors.kinds.protocol import Arrays, Matrix, Sample, Vector, WindowDetector, WindowTest
 from wayside.detectors.kinds.sequential.run_lengths import RunLengths
+
+_MOST_SETTLING_ROWS = 1 << 20
 
 
 class RunLengthDetector(WindowDetector):
@@ -30,8 +33,8 @@ class RunLengthDetector(WindowDetector):
     def run_lengths(self) -> RunLengths:
         """How often the statistic of a window reaches a height where nothing drifts."""
 
-    def described(self, level: float, window_rows: int) -> str:
-        """What a level means in rows until a false alarm, for people."""
+    def run_length(self, level: float, window_rows: int) -> str:
+        """See `TellsRunLength`."""
         return self.run_lengths.described(level, window_rows)
 
     def test(self, window: Sample) -> WindowTest:
@@ -44,6 +47,10 @@ class RunLengthDetector(WindowDetector):
             return WindowTest(0.0, 1.0, np.empty(0), np.empty(0)), memory
         peaks, after = self._walk(held, window.rows)
         return self._outcome(peaks, len(window)), after
+
+    @abstractmethod
+    def settling_rows(self, level: float, window_rows: int) -> int:
+        """See `SequentialDetector`."""
 
     @abstractmethod
     def _walk(self, memory: Arrays, rows: Matrix) -> tuple[Vector, Arrays]:
@@ -59,3 +66,8 @@ class RunLengthDetector(WindowDetector):
             if memory[name].shape != start.shape or not np.isfinite(memory[name]).all():
                 raise ValueError(f"memory {name!r} has shape {memory[name].shape}, or a value that is not finite")
         return memory
+
+
+def bounded_rows(rows: float) -> int:
+    """Whole rows, and no more of them than an alert can be expected to wait for."""
+    return ceil(min(rows, _MOST_SETTLING_ROWS))

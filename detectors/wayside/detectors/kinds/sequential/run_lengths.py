@@ -9,7 +9,7 @@ the simulated tail does.
 
 from dataclasses import dataclass
 from functools import cached_property
-from math import expm1, inf, log1p
+from math import expm1, inf, log, log1p
 from typing import Self
 
 import numpy as np
@@ -45,11 +45,12 @@ class RunLengths:
             raise ValueError("run lengths' heights do not rise, or their rates do")
 
     @classmethod
-    def measured(cls, simulated: Simulated, shade: float = _SHADE) -> Self:
+    def measured(cls, simulated: Simulated, shade: float = _SHADE, raised: float = 1.0) -> Self:
         """From simulated streams with one statistic each, which count up to their first passage.
 
         Where worlds differ in their rates, so do references: the rate is raised by half of their deviation, so that
-        fewer references are unlucky enough to give twice the false alarms that were asked for.
+        fewer references are unlucky enough to give twice the false alarms that were asked for; `raised` times at least,
+        for a statistic whose rate hangs on rare rows that no resample of a reference without them can show.
         """
         peaks, block_rows = simulated.peaks, simulated.block_rows
         records = np.maximum.accumulate(peaks, axis=0)
@@ -60,7 +61,7 @@ class RunLengths:
             return cls._unreached(float(peaks.max()), peaks[1:].size * block_rows)
         told = crossed >= _FEWEST
         rates = -np.log1p(-np.minimum(crossed / np.maximum(exposed, 1), 1 - 1e-9)) / block_rows
-        rates *= 1 + _spread(records, heights, crossed, simulated.worlds) / 2
+        rates *= max(raised, 1 + _spread(records, heights, crossed, simulated.worlds) / 2)
         log_rates = np.maximum.accumulate(np.log(np.clip(rates, 1e-300, 1.0))[::-1])[::-1]
         return cls._continued(heights[told], log_rates[told], crossed[told], shade)
 
@@ -107,12 +108,15 @@ class RunLengths:
 
     def height(self, level: float, rows: int) -> float:
         """The height that a window of so many rows reaches with chance `level`."""
-        wanted = np.log(-log1p(-level) / rows)
-        if wanted < self.log_rates[-1]:
+        return self.height_at(log(-log1p(-level) / rows))
+
+    def height_at(self, log_rate: float) -> float:
+        """The height that is reached at a rate a row; infinite where none is seen to be as rare."""
+        if log_rate < self.log_rates[-1]:
             if self.slope == 0:
                 return inf
-            return float(self.heights[-1] + (self.log_rates[-1] - wanted) / self.slope)
-        return float(np.interp(-wanted, -self.log_rates, self.heights))
+            return float(self.heights[-1] + (self.log_rates[-1] - log_rate) / self.slope)
+        return float(np.interp(-log_rate, -self.log_rates, self.heights))
 
     def arrays(self, name: str) -> Arrays:
         """As a state holds them, under names that begin with `name`."""
@@ -139,13 +143,17 @@ def _heights(peaks: Matrix) -> Vector:
 
 
 def _spread(records: Matrix, heights: Vector, crossed: NDArray[np.intp], worlds: int) -> float:
-    """By how much worlds differ in their number of passages, as a share of it, beyond what chance makes of one rate.
+    """By how much worlds differ in their rates, as a share of the rate, beyond what chance makes of one.
 
-    It is told at the height that is reached rarely, but often enough to tell.
+    It is told at the height that is reached rarely, but often enough to tell. A stream that has passed is at risk no
+    more: each world's passages are held against those to be expected of the blocks in which it still was.
     """
     enough = np.flatnonzero(crossed >= min(_SPREAD, crossed.max()))
     height = heights[enough[-1]]
-    passed = (records[-1] >= height) & (records[0] < height)
+    at_risk = records[:-1] < height
+    passed = (records[-1] >= height) & at_risk[0]
     counts = passed.reshape(-1, worlds).sum(axis=0)
-    mean = float(counts.mean())
-    return float(np.sqrt(max(0.0, counts.var(ddof=1) - mean))) / mean
+    exposed = at_risk.sum(axis=0).reshape(-1, worlds).sum(axis=0)
+    expected = exposed * (counts.sum() / exposed.sum())
+    excess = float(((counts - expected) ** 2 - expected).sum() / (expected**2).sum())
+    return float(np.sqrt(max(0.0, excess)))
