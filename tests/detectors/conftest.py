@@ -249,7 +249,7 @@ async def drift_in(
 ) -> AsyncIterator[Drift]:
     terms, sink, metrics = terms or DriftTerms(), sink or MemorySink(), DetectorMetrics()
     judge = terms.judge or WindowJudge.of(artifact, artifact.identity(), Execution())
-    store = DriftStore(folder, Reader(artifact.digest, artifact.features, terms.side), terms.remember_s)
+    store = DriftStore(folder, Reader(artifact.identity(), artifact.features, terms.side), terms.remember_s)
     room = room_of(terms.limits)
     reader = RowReader(judge.schema, terms.side, judge.settings.compared, judge.settings.missing)
     outbox = Outbox(store, sink, metrics, Backoff(first_s=0.001, limit_s=0.01))

@@ -123,6 +123,7 @@ def window_of(
         time=members[-1].time,
         start_ns=times[0],
         end_ns=times[-1],
+        budget_ns=times[-1],
         groups=codes,
         group_names=names,
     )

@@ -23,6 +23,7 @@ from wayside.detectors.tabular.table import Table
 from wayside.eventing.errors import ConfigurationError, QueueFull
 from wayside.eventing.event import CloudEvent
 from wayside.eventing.sink import EventRefused, MemorySink, SinkUnavailable
+from wayside.eventing.verdict import DetectorIdentity
 from wayside.eventing.vocabulary import (
     DRIFT,
     FEEDBACK,
@@ -37,6 +38,7 @@ from .conftest import DriftTerms, at, drift_in, later, normal_rows, request_even
 
 WINDOW = 50
 DAY_S = 86400.0
+WHO = DetectorIdentity("drift", "ks", "digest", 0.01)
 
 
 def traffic(sizes: list[int], seed: int = 40, **extensions: str) -> list[CloudEvent]:
@@ -326,15 +328,15 @@ async def test_verdicts_and_feedback_are_rows_too(tmp_path: Path, side: Side, ev
 @pytest.mark.parametrize(
     ("reader", "match"),
     [
-        (Reader("digest", 9), "holds rows of 4 features of each request, the detector needs 9 of each request"),
-        (Reader("digest", 4, Side.PAIR), "4 features of each request, the detector needs 4 of each pair"),
+        (Reader(WHO, 9), "holds rows of 4 features of each request, the detector needs 9 of each request"),
+        (Reader(WHO, 4, Side.PAIR), "4 features of each request, the detector needs 4 of each pair"),
     ],
     ids=["width", "side"],
 )
 async def test_a_journal_of_other_rows_is_refused(ks: Artifact, tmp_path: Path, reader: Reader, match: str) -> None:
     async with drift_in(tmp_path, ks):
         with pytest.raises(ConfigurationError, match="in use by"):
-            await DriftStore(tmp_path, Reader(ks.digest, 4)).start()
+            await DriftStore(tmp_path, Reader(ks.identity(), 4)).start()
     with pytest.raises(ConfigurationError, match=match):
         await DriftStore(tmp_path, reader).start()
 
@@ -343,7 +345,7 @@ async def test_a_journal_of_an_earlier_wayside_is_refused(tmp_path: Path) -> Non
     with closing(sqlite3.connect(tmp_path / "drift.sqlite")) as connection:
         connection.execute("CREATE TABLE row_log (key TEXT)")
     with pytest.raises(ConfigurationError, match="earlier Wayside"):
-        await DriftStore(tmp_path, Reader("digest", 4)).start()
+        await DriftStore(tmp_path, Reader(WHO, 4)).start()
 
 
 async def test_another_artifact_begins_its_own_windows(ks: Artifact, tmp_path: Path) -> None:

@@ -70,6 +70,10 @@ REFUSED = [
     pytest.param(request_event(GOOD, "bad", None), "time", id="no time"),
     pytest.param(request_event(GOOD, "bad", "yesterday"), "time", id="no timestamp"),
     pytest.param(request_event(GOOD, "bad", "0001-01-01T00:00:00Z"), "before 1970", id="Go's zero time"),
+    pytest.param(
+        request_event(GOOD, "é" * 513, at(0)), "event's id is 1026 bytes long, 1024 are the most", id="a long id"
+    ),
+    pytest.param(broken(b"{}", source="/" + "s" * 1024), "event's source is 1025 bytes", id="a long source"),
     pytest.param(request_event(GOOD, "bad", "9999-01-01T00:00:00Z"), "ahead of the clock", id="far ahead"),
 ]
 

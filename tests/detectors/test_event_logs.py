@@ -115,7 +115,7 @@ def test_responses_are_taken_where_they_are_asked_for(tmp_path: Path) -> None:
     answers = [replace(event, type=RESPONSE, data=b'{"predictions": [[0.5]]}') for event in EVENTS]
     path = write_lines(tmp_path / "a.jsonl", [*EVENTS, *answers])
     assert np.array_equal(read(path, Side.RESPONSE).rows.table.values, np.full((4, 1), 0.5))
-    with pytest.raises(ConfigurationError, match="requests or responses"):
+    with pytest.raises(ConfigurationError, match="pairs are not joined here"):
         read(path, Side.PAIR)
 
 

@@ -18,6 +18,35 @@ WEEK = Budget.parse("1 per week")
 
 
 @pytest.mark.parametrize(
+    ("text", "budget", "told"),
+    [
+        ("1 per week", Budget(1.0, 604800.0), "1 per week"),
+        ("1e-3 per window", Budget(0.001), "0.001 per window"),
+        ("1E-3 a window", Budget(0.001), "0.001 per window"),
+        ("5 per 1000 windows", Budget(0.005), "0.005 per window"),
+        ("1 per 2 weeks", Budget(1.0, 1209600.0), "1 per 2 weeks"),
+        ("2 every 36 hours", Budget(2.0, 129600.0), "2 per 36 hours"),
+        (".5 / .5 days", Budget(0.5, 43200.0), "0.5 per 12 hours"),
+        ("2.e+0 per month", Budget(2.0, 2629746.0), "2 per month"),
+        ("1 per 1.5 seconds", Budget(1.0, 1.5), "1 per 1.5 seconds"),
+    ],
+    ids=lambda each: each if isinstance(each, str) else "",
+)
+def test_budgets_as_people_write_them(text: str, budget: Budget, told: str) -> None:
+    assert Budget.parse(text) == budget
+    assert str(budget) == told
+    assert Budget.parse(told) == budget
+
+
+@pytest.mark.parametrize(
+    "text", ["1 per 1e999 weeks", "1e999 per week", "1 per 11 years", "-1 per week", "1 per two weeks", "e3 per week"]
+)
+def test_budgets_that_are_none_are_refused(text: str) -> None:
+    with pytest.raises(ConfigurationError, match="a budget"):
+        Budget.parse(text)
+
+
+@pytest.mark.parametrize(
     ("window", "step", "cut"),
     [
         ("200", None, CountCut(200, 200)),
@@ -87,6 +116,13 @@ def test_a_time_column_tells_the_level(tmp_path: Path, capsys: pytest.CaptureFix
         (("ks", "--transform", "encoder"), "go together"),
         (("ks", "--false-alarms", "0 per week"), "give a number above 0"),
         (("ks", "--false-alarms", "weekly"), "write it as '1 per week'"),
+        (("ks", "--false-alarms", "0.9 per window"), "most windows would be told as drifted where nothing drifts"),
+        (("ks", "--alpha", "0.9"), "give 0.5 at most"),
+        (("ks", "--false-alarms", "1 per 0 weeks"), "it is spent over 0 weeks"),
+        (
+            ("ks", "--transform", "pca", "--components", "9"),
+            "9 components of 4 features: give a whole number, 1 to 4",
+        ),
         (("ks", "--window", "20", "--lateness", "nan"), "a lateness of nan s"),
         (("ks", "--window", "20", "--resolve-after", "0"), "give 1 to 1000"),
     ],
@@ -100,15 +136,45 @@ def test_flags_that_do_not_fit_are_refused(
     assert reason in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(
-    ("kind", "columns"), [("cusum", "x,y"), ("adwin", "e"), ("ddm", "e"), ("kswin", "e"), ("outlier-rate", "p")]
-)
+@pytest.mark.parametrize(("kind", "columns"), [("cusum", "x,y"), ("ddm", "e"), ("kswin", "e")])  # others: on sides
 def test_what_follows_a_stream_tells_its_run_length(
     kind: str, columns: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     random = np.random.default_rng(5)
-    rows = np.column_stack([random.normal(size=(800, 2)), random.random(800) < 0.1, random.random(800)])
-    np.savetxt(tmp_path / "a.csv", rows, delimiter=",", header="x,y,e,p", comments="")
+    rows = np.column_stack([random.normal(size=(800, 2)), random.random(800) < 0.1])
+    np.savetxt(tmp_path / "a.csv", rows, delimiter=",", header="x,y,e", comments="")
     arguments = ("--data", f"{tmp_path}/a.csv", "--columns", columns, "--window", "20", "--report", "none")
     assert main([kind, *arguments, "--alpha", "0.05", "--out", f"{tmp_path}/out"], {}) == 0
     assert "expected run time until it does is 390 rows" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("compared", "stable"), [("revisions", "the one of most"), ("endpoints", "'default', else")])
+def test_what_compares_promises_nothing_of_its_reference(
+    compared: str, stable: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    np.save(tmp_path / "rows.npy", normal_rows(300, 4))
+    arguments = ("--data", f"{tmp_path}/rows.npy", "--out", f"{tmp_path}/out", "--window", "20", "--report", "none")
+    assert main(["ks", *arguments], {}) == 0
+    plain = capsys.readouterr().out.splitlines()
+    assert main(["ks", *arguments[:3], f"{tmp_path}/other", *arguments[4:], "--compare", compared], {}) == 0
+    told = capsys.readouterr().out.splitlines()
+    assert f"the {compared} of a service are compared with each other, each with {stable}" in told[2]
+    assert not set(plain[2:-1]) & set(told)
+    assert told[-1] == plain[-1]  # what may be spent is the same
+
+
+def test_a_text_among_numbers_that_is_a_time_says_how_to_name_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "a.csv").write_text("t,x\n1,1\n2026-01-01T00:00:00Z,2\n")
+    assert main(["ks", "--data", f"{tmp_path}/a.csv", "--out", f"{tmp_path}/out"], {}) == 2
+    assert "it holds times: name it with --time-column" in capsys.readouterr().err
+
+
+def test_more_times_than_a_category_has_texts_say_how_to_name_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = [f"2026-01-01T{at // 3600:02}:{at // 60 % 60:02}:{at % 60:02}Z,1\n" for at in range(4200)]
+    (tmp_path / "a.csv").write_text("time,x\n" + "".join(lines))
+    assert main(["ks", "--data", f"{tmp_path}/a.csv", "--out", f"{tmp_path}/out"], {}) == 2
+    assert "column 'time': there are more than 4096 different texts: it holds times" in capsys.readouterr().err

@@ -234,6 +234,14 @@ def test_a_verdict_of_many_members_is_written_quickly() -> None:
     assert len(told(judged).members) == 1000
 
 
+def test_all_members_are_at_hand_where_the_verdict_leaves_some_out() -> None:
+    window = window_of(np.full((20_001, 2), 0.5), 0, 3600)
+    judge = judge_of()
+    judged = judge.judge(window, judge.begin())
+    assert judged.members == window.members
+    assert (len(told(judged).members), told(judged).members_left_out) == (2000, 18_001)
+
+
 @pytest.mark.parametrize(
     "content",
     [

@@ -88,6 +88,16 @@ def test_independent_rows_are_counted_as_they_are() -> None:
     assert all("least" in arrays for arrays in found)
 
 
+def test_larger_windows_than_were_drawn_are_held_to_the_number_of_columns() -> None:
+    rng = np.random.default_rng(7)
+    reference = np.repeat(rng.normal(size=(4000, 1)), 6, axis=1)
+    detector = fitted("ks", reference, draws=200, dependence=False)
+    window = Sample.untimed(np.repeat(rng.normal(size=(3 * WINDOW, 1)), 6, axis=1))
+    plain = fitted("ks", reference, draws=0, dependence=False)
+    assert detector.test(window).p_value == plain.test(window).p_value
+    assert detector.test(window.take(slice(WINDOW))).p_value < plain.test(window.take(slice(WINDOW))).p_value
+
+
 def test_few_draws_are_refused() -> None:
     with pytest.raises(ConfigurationError, match="draws is 20: give 100"):
         fitted("ks", np.zeros((100, 2)), draws=20)

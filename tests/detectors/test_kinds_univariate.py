@@ -200,3 +200,32 @@ def test_a_reference_of_many_rows_is_drawn_from_by_seed() -> None:
     states = [fitted("ks", rows, reference_rows=1000).state().arrays for _ in range(2)]
     assert states[0]["counts"].sum() == 2000
     assert all(np.array_equal(states[0][name], states[1][name]) for name in states[0])
+
+
+@pytest.mark.parametrize("kind", ["chi2", "tabular"])
+def test_categories_of_which_each_is_rare_can_drift(kind: str) -> None:
+    rng = np.random.default_rng(23)
+    cities = rng.integers(0, 300, (20_000, 1)).astype(float)
+    detector = fitted(kind, cities, (300,))
+
+    def p_value(low: int, high: int) -> float:
+        return detector.test(Sample.untimed(rng.integers(low, high, (200, 1)).astype(float))).p_value
+
+    assert np.mean([p_value(0, 300) <= 0.05 for _ in range(200)]) <= 0.09
+    assert p_value(300, 301) < 1e-6
+    assert p_value(0, 45) < 1e-6
+
+
+def test_values_of_their_own_are_usual_where_the_reference_has_them() -> None:
+    rng = np.random.default_rng(24)
+    numbers = rng.integers(0, 50_000, 24_000).astype(float)  # as ids are: many were never seen before
+    detector = fitted("chi2", numbers[:4000, None], (50_000,))
+    found = [detector.test(Sample.untimed(each[:, None])).p_value for each in numbers[4000:].reshape(100, 200)]
+    assert np.mean(np.array(found) <= 0.05) <= 0.1
+
+
+def test_a_strange_value_in_the_stable_sample_blinds_no_comparison() -> None:
+    stable, canary = drawn(25, 400, 0.9, 0.1), drawn(26, 400, 0.1, 0.9)
+    stable[0] = NAN
+    detector = fitted("fisher", drawn(27, 400, 0.5, 0.5))
+    assert detector.compare(Sample.untimed(stable), Sample.untimed(canary)).p_value < 1e-50  # type: ignore[attr-defined]

@@ -72,3 +72,8 @@ def test_p_values_rise_with_the_least_and_stay_below_bonferroni(
 def test_too_few_windows_tell_no_tail() -> None:
     with pytest.raises(ValueError, match="more than 50"):
         JointNull.of(np.ones(50), 3)
+
+
+def test_draws_that_met_a_value_count_though_the_tail_is_beyond_them() -> None:
+    null = JointNull.of(np.array([1e-3] * 40 + [1.0] * 960), 40)
+    assert null.p_value(1e-3) == pytest.approx(0.04, rel=0.3)

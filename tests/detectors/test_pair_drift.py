@@ -236,7 +236,7 @@ async def test_a_folder_of_requests_takes_no_pairs(ks: Artifact, tmp_path: Path)
     async with drift_in(tmp_path, ks) as drift:
         await drift.take(request_event(normal_rows(3, 1)))
     with pytest.raises(ConfigurationError, match=r"4 features of each request, the detector needs 4 of each pair"):
-        await DriftStore(tmp_path, Reader(ks.digest, 4, Side.PAIR)).start()
+        await DriftStore(tmp_path, Reader(ks.identity(), 4, Side.PAIR)).start()
 
 
 async def test_a_part_without_rows_or_time_is_refused(ks: Artifact, tmp_path: Path) -> None:

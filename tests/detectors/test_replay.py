@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -107,7 +108,7 @@ async def test_every_place_where_events_are_kept_gives_the_same_verdicts(
 async def test_a_record_store_gives_the_windows_of_the_rows_that_it_holds(
     ks_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    events = [event for event in traffic() if event.id != "late"]
+    events = [named(event) for event in traffic() if event.id != "late"]
     store = RecordStore(tmp_path / "records.sqlite")
     await store.start()
     for event in reversed(events):
@@ -116,6 +117,13 @@ async def test_a_record_store_gives_the_windows_of_the_rows_that_it_holds(
     lines, _ = replayed(ks_folder, write(tmp_path / "a.jsonl", events), capsys=capsys)
     for source in (tmp_path, tmp_path / "records.sqlite"):
         assert sorted(replayed(ks_folder, source, capsys=capsys)[0]) == sorted(lines)
+    assert {json.loads(line).get("revision") for line in lines} == {"r/1", "2", None}
+
+
+def named(event: CloudEvent) -> CloudEvent:
+    """The event by one of two revisions of its endpoint, or by none."""
+    revision = {"0": "r/1", "z": "r/1", "1": "2"}.get(event.id[-1])
+    return replace(event, extensions={**event.extensions, **({"revision": revision} if revision else {})})
 
 
 async def test_an_event_that_was_ahead_of_the_clock_when_it_came_is_refused(

@@ -1,7 +1,7 @@
 """Windowing of one key: exact sizes, an order that does not hang on arrival, spans and gaps, late rows, the balance."""
 
 import tracemalloc
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -20,6 +20,7 @@ from wayside.eventing.window_verdict import RowRange
 from .window_arrivals import (
     SECOND,
     START_NS,
+    Seen,
     arrival,
     counts,
     cut_by,
@@ -325,3 +326,58 @@ def test_a_key_holds_less_than_twice_its_rows(rows: int, most: float) -> None:
     held_bytes, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert held_bytes < most * count * values.nbytes
+
+
+def ahead(sent: Arrival, ahead_s: float) -> Arrival:
+    """The same from a sender whose clock is ahead of the receiver's."""
+    return replace(sent, came_ns=sent.time_ns - round(ahead_s * SECOND))
+
+
+@pytest.mark.parametrize(
+    ("came", "fate", "watermark_s"),
+    [
+        pytest.param(lambda sent: sent, Fate.LATE, 238, id="when it came is not known"),
+        pytest.param(lambda sent: ahead(sent, 240), Fate.TAKEN, -2, id="ahead"),
+        pytest.param(lambda sent: ahead(sent, -3600), Fate.LATE, 238, id="on its way for an hour"),
+    ],
+)
+def test_a_clock_that_is_ahead_makes_no_one_else_late(
+    came: Callable[[Arrival], Arrival], fate: Fate, watermark_s: float
+) -> None:
+    windowing = Windowing(cut_by(counts(100)), WindowLimits())
+    windowing.take(came(arrival(0, 240)))
+    assert windowing.progress()[0].watermark_ns == arrival(0, watermark_s).time_ns
+    assert windowing.take(arrival(1, 0)).fate is fate
+
+
+def test_a_clock_that_is_ahead_makes_no_one_late_for_want_of_room() -> None:
+    windowing = Windowing(cut_by(spans(10)), WindowLimits(key_rows=12))
+    at_s = -(START_NS // SECOND % 10)
+    sent = [arrival(0, at_s, 10), ahead(arrival(1, at_s + 250, 10), 250), arrival(2, at_s + 1, 2)]
+    assert [windowing.take(each).fate for each in sent] == [Fate.TAKEN, Fate.OVERFLOW, Fate.TAKEN]
+
+
+def test_a_clock_that_is_ahead_makes_no_other_key_idle() -> None:
+    windowing = Windowing(cut_by(counts(10)), WindowLimits(idle_s=100))
+    windowing.take(arrival(0, 0, endpoint="a"))
+    assert windowing.take(ahead(arrival(1, 240, endpoint="b"), 240)).evicted == ()
+
+
+@pytest.mark.parametrize("events", [3, 100], ids=["few", "enough to be packed"])
+def test_events_that_speak_of_one_inference_have_an_order_of_their_own(events: int) -> None:
+    def asked_at_last(arrivals: Sequence[Arrival]) -> list[Seen]:
+        windowing = Windowing(cut_by(counts(3)), WindowLimits())
+        for each in sorted(arrivals, key=lambda each: each.position):
+            windowing.take(each)
+        return list(drain(windowing))
+
+    sent = [
+        arrival(2 * at + by, at // 2, 1 + by, source="/app", id="r", part=f"/{part}-{at:03}")
+        for at in range(events)
+        for by, part in enumerate(["knn", "iforest"])
+    ]
+    flipped = [replace(each, position=each.position ^ 1) for each in sent]
+    last = arrival(2 * events, 999)
+    windows = asked_at_last([*sent, last])
+    assert windows == asked_at_last([*flipped, last]) == windows_of(counts(3), [*sent, last])
+    assert len(windows) == events

@@ -54,6 +54,7 @@ class Seen:
     end: int
     start_ns: int
     end_ns: int
+    budget_ns: int
     time: str
     rows: bytes
     time_s: bytes
@@ -63,7 +64,7 @@ class Seen:
     @classmethod
     def of(cls, window: Window) -> "Seen":
         return cls(
-            *(window.key, window.first, window.end, window.start_ns, window.end_ns, window.time),
+            *(window.key, window.first, window.end, window.start_ns, window.end_ns, window.budget_ns, window.time),
             rows=window.rows.tobytes(),
             time_s=window.time_s.tobytes(),
             members=tuple(window.members),

@@ -1,5 +1,6 @@
 """Window verdicts as events: what a window was judged by is told, and read back whole or not at all."""
 
+import hashlib
 import json
 from contextlib import suppress
 from dataclasses import replace
@@ -8,15 +9,17 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
 
 from wayside.eventing.errors import MalformedEvent
 from wayside.eventing.event import CloudEvent
+from wayside.eventing.schemas import schema
 from wayside.eventing.verdict import DetectorIdentity
 from wayside.eventing.vocabulary import REVISION, ServiceKey
 from wayside.eventing.window_findings import Findings, MovedFeature, Spending
-from wayside.eventing.window_verdict import WindowVerdict, read_window_verdict
+from wayside.eventing.window_verdict import RowRange, WindowVerdict, read_window_verdict
 
-from .verdict_strategies import DETECTOR, DETECTORS, KEY, UNJUDGED, WINDOW, window_verdicts
+from .verdict_strategies import DETECTOR, DETECTORS, KEY, TIME, UNJUDGED, WINDOW, window_verdicts
 
 
 @given(window_verdicts(), DETECTORS)
@@ -113,6 +116,35 @@ def test_a_zero_has_no_sign() -> None:
     assert b"-0.0" not in verdict.event(DETECTOR).data
 
 
+def _of_members(count: int, name: str = "") -> WindowVerdict:
+    return replace(WINDOW, members=[RowRange("/logger", f"{at}{name}", 0, 1, TIME) for at in range(count)])
+
+
+@pytest.mark.parametrize(
+    ("verdict", "ends"),
+    [
+        pytest.param(_of_members(20_000), None, id="as many as are told"),
+        pytest.param(_of_members(20_001), 1000, id="one too many"),
+        pytest.param(_of_members(50_000, "-4a3b1c5e-0000-4000-8000"), 1000, id="many single rows"),
+        pytest.param(_of_members(300, "x" * 60_000), 18, id="long names"),
+        pytest.param(_of_members(5000, "\u0416" * 512), 500, id="names of a kilobyte"),
+    ],
+)
+def test_members_that_no_carrier_takes_are_left_out(verdict: WindowVerdict, ends: int | None) -> None:
+    event = verdict.event(DETECTOR)
+    again = read_window_verdict(event)
+    assert len(event.data) < 5 << 20
+    assert (again.range, again.event(DETECTOR)) == (verdict.range, event)
+    if ends is None:
+        assert again == verdict
+        return
+    assert list(again.members) == [*verdict.members[:ends], *verdict.members[-ends:]]
+    assert again.members_left_out == len(verdict.members) - 2 * ends
+    told = [[each.source, each.id, each.first_row, each.end_row, each.time] for each in verdict.members]
+    assert again.members_digest == hashlib.sha256(json.dumps(told, separators=(",", ":")).encode()).hexdigest()
+    Draft202012Validator(schema("drift")).validate(json.loads(event.data))
+
+
 def _with(event: CloudEvent, **changed: Any) -> CloudEvent:
     body = json.loads(event.data)
     body["data"].update(changed)
@@ -136,6 +168,8 @@ def _with(event: CloudEvent, **changed: Any) -> CloudEvent:
         {"features": [{**WINDOW.findings.features[0].to_json(), "window": {"x": None}}]},
         {"missing": {"rows": -1, "dropped": 0}},
         {"missing": 3},
+        {"members_left_out": -1},
+        {"members_digest": 5},
         {"tests": [{"name": 1}]},
         {"comparison": {"stable": "a", "rows": 1, "groups": 5}},
         {"window": {"first": 0, "end": 1, "from": "noon", "to": "noon"}},

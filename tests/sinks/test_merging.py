@@ -39,8 +39,8 @@ def without_request_time(event: CloudEvent, time: str) -> CloudEvent:
 
 
 EVENTS = [
-    request(ROWS),
-    without_request_time(response([7, 8, 9], requestid="another"), LATER),
+    request(ROWS, revision="1"),
+    without_request_time(response([7, 8, 9], requestid="another", revision="2"), LATER),
     outlier([False, True]),
     verdict(OUTLIER, True, None, digest="ef" * 32),
     replace(verdict(OUTLIER, True, 9.5), id="another detector's id", source="foreign"),
@@ -112,10 +112,13 @@ def test_a_known_event_under_other_bytes_is_never_merged() -> None:
 
 
 def test_the_time_and_the_head_are_the_requests() -> None:
-    late = without_request_time(response([1, 2], requestid="another"), LATER)
-    for events in ([request(ROWS), late], [late, request(ROWS)]):
+    late = without_request_time(response([1, 2], requestid="another", revision="2"), LATER)
+    asked = request(ROWS, revision="1")
+    for events in ([asked, late], [late, asked]):
         document = merged(events)[record_id("digits-predictor", "e1", 0)]
-        assert (document["@timestamp"], document["requestid"]) == (TIME, "client-e1")
+        assert (document["@timestamp"], document["requestid"], document["revision"]) == (TIME, "client-e1", "1")
+    assert merged([late])[record_id("digits-predictor", "e1", 0)]["revision"] == "2"
+    assert "revision" not in merged([request(ROWS)])[record_id("digits-predictor", "e1", 0)]
     assert merged([late])[record_id("digits-predictor", "e1", 0)]["@timestamp"] == "2026-11-22T00:00:01.000000000Z"
 
 

@@ -7,10 +7,12 @@ Its id, time and bytes are the same however often the window is judged. A window
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from hashlib import sha256
 from typing import Any
 
 from wayside.eventing.checked_json import (
     BAD_VALUE,
+    ENCODER,
     decision,
     dump,
     load_data,
@@ -36,6 +38,12 @@ from wayside.eventing.vocabulary import (
     request_time,
 )
 from wayside.eventing.window_findings import Findings, Spending
+
+MOST_MEMBERS, MOST_MEMBER_BYTES = 20_000, 4 << 20
+"""Of a verdict's members, and of their JSON: of more than these the ends are told, so that an event stays below what
+carriers take (16 MiB)."""
+
+_END_MEMBERS = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +73,8 @@ class WindowVerdict:
     """What a detector says of one window: rows `first` up to but without `end` of a key, in the order of event time.
 
     `feature_distance` and `feature_p_value` have one entry a feature, and none where the test has no view of single
-    features. `members` names the events' rows it was made of. Where `error` is set the window was not judged:
+    features. `members` names the events' rows it was made of; of too many the event tells the first and the
+    last, how many are left out between them, and a digest of all. Where `error` is set the window was not judged:
     `is_drift` is False and says nothing, and without a test there is neither p-value nor distance. `revision` is part
     of the key where windows are of one revision; `reference` is the digest of what the window was held against.
     """
@@ -87,6 +96,8 @@ class WindowVerdict:
     spending: Spending | None = None
     reference: str = ""
     findings: Findings = field(default_factory=Findings)
+    members_left_out: int = 0
+    members_digest: str = ""
 
     @property
     def rows(self) -> int:
@@ -150,14 +161,36 @@ class WindowVerdict:
         if self.reference:
             data["reference"] = self.reference
         data |= self.findings.to_json()
-        data["members"] = [[part.source, part.id, part.first_row, part.end_row, part.time] for part in self.members]
-        return data
+        return data | self._told_members()
+
+    def _told_members(self) -> dict[str, Any]:
+        told = [[part.source, part.id, part.first_row, part.end_row, part.time] for part in self.members]
+        if not self.members_left_out:
+            return _within_bounds(told)
+        return {"members": told, "members_left_out": self.members_left_out, "members_digest": self.members_digest}
 
     def _window(self) -> dict[str, Any]:
         window: dict[str, Any] = {"first": self.first, "end": self.end, "rows": self.rows}
         if self.stretch is not None:
             window |= {"from": self.stretch.start, "to": self.stretch.end}
         return window
+
+
+def _within_bounds(members: list[list[Any]]) -> dict[str, Any]:
+    """Members as a verdict tells them: the first and the last thousand of too many, fewer where the bytes do not hold
+    them. The digest is the SHA-256 of the compact JSON of all."""
+    whole = _dumped(members)
+    if len(members) < 3 or (len(members) <= MOST_MEMBERS and len(whole) <= MOST_MEMBER_BYTES):
+        return {"members": members}
+    ends = min(_END_MEMBERS, (len(members) - 1) // 2)
+    while len(_dumped(told := members[:ends] + members[-ends:])) > MOST_MEMBER_BYTES and ends > 1:
+        ends //= 2
+    left_out = len(members) - len(told)
+    return {"members": told, "members_left_out": left_out, "members_digest": sha256(whole).hexdigest()}
+
+
+def _dumped(members: list[list[Any]]) -> bytes:
+    return ENCODER.encode(members).encode()
 
 
 def series_of(key: ServiceKey, revision: str) -> str:
@@ -200,6 +233,8 @@ def read_window_verdict(event: CloudEvent) -> WindowVerdict:
             spending=None if budget is None else Spending.of_json(budget),
             reference=text(data.get("reference", "")),
             findings=Findings.of_json(data),
+            members_left_out=position(data.get("members_left_out", 0)),
+            members_digest=text(data.get("members_digest", "")),
         )
     except BAD_VALUE as exc:
         raise MalformedEvent(f"window verdict lacks a part or holds a bad value: {exc}") from exc

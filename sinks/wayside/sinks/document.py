@@ -23,6 +23,7 @@ from wayside.eventing.vocabulary import (
     REDACTION,
     REDACTION_STATES,
     REQUEST_ID,
+    REVISION,
     STATUS_CODE,
     TRUNCATED,
     ServiceKey,
@@ -31,7 +32,7 @@ from wayside.eventing.vocabulary import (
 SERVING_ENGINE = "inferenceservice"
 Document = dict[str, Any]
 SERVICE_FIELDS = ("Ce-Inferenceservicename", "Ce-Namespace", "Ce-Component", "Ce-Endpoint")
-HEAD_FIELDS = ("RequestId", "@timestamp", "ServingEngine", *SERVICE_FIELDS, "requestid", "clientceid")
+HEAD_FIELDS = ("RequestId", "@timestamp", "ServingEngine", *SERVICE_FIELDS, "revision", "requestid", "clientceid")
 ROWS_LIMIT = 1_000_000  # of one event
 _NAMES_LIMIT = 64 << 20  # characters that the names of columns take in one event's records
 _DEPTH_LIMIT = 64
@@ -62,6 +63,7 @@ class RecordHead(NamedTuple):
     event_id: str
     time: str
     key: ServiceKey
+    revision: str | None
     request_id: str | None
     client_event_id: str | None
 
@@ -69,19 +71,16 @@ class RecordHead(NamedTuple):
     def of(cls, event: CloudEvent, time: str) -> "RecordHead":
         """From a request or a response; `time` is the request's."""
         extensions = event.extensions
-        client = (extensions.get(REQUEST_ID), extensions.get(CLIENT_EVENT_ID))
-        return cls(event.source, event.id, time, ServiceKey.of(event), *client)
+        named = (extensions.get(name) for name in (REVISION, REQUEST_ID, CLIENT_EVENT_ID))
+        return cls(event.source, event.id, time, ServiceKey.of(event), *named)
 
     def fields(self) -> Document:
-        """The fields at the top of a document."""
+        """The fields at the top of a document, those that are known."""
         key = self.key
         names = (key.service, key.namespace, key.component, key.endpoint)
-        fields = dict(zip(HEAD_FIELDS, (self.event_id, self.time, SERVING_ENGINE, *names), strict=False))
-        if self.request_id is not None:
-            fields["requestid"] = self.request_id
-        if self.client_event_id is not None:
-            fields["clientceid"] = self.client_event_id
-        return fields
+        client = (self.revision, self.request_id, self.client_event_id)
+        values = (self.event_id, self.time, SERVING_ENGINE, *names, *client)
+        return {name: value for name, value in zip(HEAD_FIELDS, values, strict=True) if value is not None}
 
 
 def row_parts(event: CloudEvent) -> list[RowPart]:

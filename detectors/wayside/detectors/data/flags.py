@@ -46,8 +46,9 @@ def add_data_flags(parser: argparse.ArgumentParser) -> None:
     add("--from-events", type=Path, metavar="PATH",
         help="logged events: JSON (lines) of CloudEvents, what the logger's store keeps, a folder of these, or a"
         " broker's --data")  # fmt: skip
-    add("--on", choices=[Side.REQUEST.value, Side.RESPONSE.value], default=Side.REQUEST.value,
-        help="which logged events: requests (default), or responses")  # fmt: skip
+    add("--on", choices=[side.value for side in Side if side is not Side.PAIR], default=Side.REQUEST.value,
+        help="which logged events: requests (default), responses, verdicts of row detectors (column 'p_value'), or"
+        " feedback (column 'error')")  # fmt: skip
     add("--from-time", metavar="TIME", help="take events whose request came then or later: 2026-11-21T17:00:00Z, or 7d")
     add("--to-time", metavar="TIME", help="take events whose request came before: a time, or an age such as 2h")
     add("--columns", metavar="A,B,C", help="the columns to take, in this order (default: all)")

@@ -13,9 +13,12 @@ from typing import Any
 from wayside.eventing.errors import ConfigurationError
 
 _UNITS_S = {"second": 1, "minute": 60, "hour": 3600, "day": 86400, "week": 604800, "month": 2629746, "year": 31556952}
+_NUMBER = r"(?:\d+(?:\.\d*)?|\.\d+)(?:e[+-]?\d+)?"
 _BUDGET = re.compile(
-    r"\s*(\d+(?:\.\d+)?|\d*\.\d+)\s+(?:per|an?|every|/)\s*(window|second|minute|hour|day|week|month|year)\s*"
+    rf"\s*({_NUMBER})\s+(?:per|an?|every|/)\s*(?:({_NUMBER})\s+)?(window|second|minute|hour|day|week|month|year)s?\s*",
+    re.ASCII,
 )
+_MOST_A_WINDOW = 0.5
 _MOST_ROWS = 1 << 20
 _MOST_SPAN_S = 366 * 86400.0
 
@@ -79,29 +82,37 @@ class Budget:
     per_s: float | None = None
 
     def __post_init__(self) -> None:
-        if not 0 < self.false_alarms < float("inf") or (self.per_s is None and self.false_alarms >= 1):
+        if not 0 < self.false_alarms < float("inf"):
+            raise ConfigurationError(f"a budget of {self.false_alarms:g} false alarms: give a number above 0")
+        if self.per_s is None and self.false_alarms > _MOST_A_WINDOW:
             raise ConfigurationError(
-                f"a budget of {self.false_alarms:g} false alarms: give a number above 0, below 1 a window"
+                f"a budget of {self.false_alarms:g} false alarms per window: most windows would be told as drifted"
+                f" where nothing drifts; give {_MOST_A_WINDOW:g} at most, such as '0.01 per window'"
             )
         if self.per_s is not None and not 0 < self.per_s <= 10 * _MOST_SPAN_S:
             raise ConfigurationError(f"a budget per {self.per_s:g} s of event time: give up to ten years")
 
     @classmethod
     def parse(cls, text: str) -> "Budget":
-        """`1 per week`, `0.5 per day`, `0.01 per window`. Raises `ConfigurationError`."""
+        """`1 per week`, `1 per 2 weeks`, `0.01 per window`, `1e-3 per window`. Raises `ConfigurationError`."""
         match = _BUDGET.fullmatch(text.lower())
         if match is None:
             raise ConfigurationError(
-                f"a budget {text[:64]!r}: write it as '1 per week', '0.5 per day', '0.01 per window'"
+                f"a budget {text[:64]!r}: write it as '1 per week', '1 per 2 weeks', '0.01 per window'"
             )
-        number, unit = match.groups()
-        return cls(float(number), None if unit == "window" else float(_UNITS_S[unit]))
+        number, unit = float(match[1]), match[3]
+        units = 1.0 if match[2] is None else float(match[2])
+        if not 0 < units < float("inf"):
+            raise ConfigurationError(f"a budget {text[:64]!r}: it is spent over {units:g} {unit}s: give more than 0")
+        return cls(number / units) if unit == "window" else cls(number, units * _UNITS_S[unit])
 
     def __str__(self) -> str:
         if self.per_s is None:
             return f"{self.false_alarms:g} per window"
-        unit = next((name for name, seconds in _UNITS_S.items() if seconds == self.per_s), f"{self.per_s:g} s")
-        return f"{self.false_alarms:g} per {unit}"
+        longest_first = reversed(_UNITS_S.items())
+        whole = ((self.per_s / seconds, name) for name, seconds in longest_first if not self.per_s % seconds)
+        units, name = next(whole, (self.per_s, "second"))
+        return f"{self.false_alarms:g} per {name if units == 1 else f'{units:g} {name}s'}"
 
 
 class MissingValues(StrEnum):

@@ -39,7 +39,7 @@ def add_window_flags(parser: argparse.ArgumentParser) -> None:
     add("--lateness", metavar="TIME", help="how far the watermark stays behind (default: 2s)")
     add("--resolve-after", type=int, metavar="N", help="quiet windows that resolve an alert (default: 2)")
     add("--compare", choices=[Compared.REVISIONS.value, Compared.ENDPOINTS.value],
-        help="hold these of one service against each other too (canary and stable)")  # fmt: skip
+        help="hold these of one service against each other, not against the reference (canary and stable)")  # fmt: skip
     add("--expect-rows", metavar="RATE", help="traffic, as '10000 per hour' (default: as the reference's times say)")
     add("--transform", choices=list(TRANSFORMS), help="what rows are put through before (default: the kind's own)")
     add("--components", type=float, metavar="N|SHARE",

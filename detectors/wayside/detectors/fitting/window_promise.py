@@ -4,6 +4,7 @@ Invariant: what is not known is said to be unknown; no figure stands here that d
 """
 
 from wayside.detectors.artifacts.artifact import Windowed
+from wayside.detectors.drift.settings import Compared
 from wayside.detectors.fitting.windows import WindowOutcome, rows_of_window
 
 LARGE_REFERENCE_WINDOWS = 20
@@ -14,7 +15,7 @@ def window_promise(windowed: Windowed, outcome: WindowOutcome) -> list[str]:
     """The reference, how its level holds, what a window may spend, and how long false alarms are apart."""
     return [
         *_reference(windowed, outcome),
-        *(outcome.described or _size(windowed, outcome)),
+        *_held_against(windowed, outcome),
         *_spending(windowed, outcome),
     ]
 
@@ -33,6 +34,18 @@ def _reference(windowed: Windowed, outcome: WindowOutcome) -> list[str]:
     columns, features = len(windowed.transform.names), windowed.transform.name
     seen = [] if features == "columns" else [f"seen after {features}: {columns} features"]
     return [f"reference of {reference.rows} rows{size}{stretch}, digest {reference.digest[:12]}", *dropped, *seen]
+
+
+def _held_against(windowed: Windowed, outcome: WindowOutcome) -> tuple[str, ...]:
+    """What windows are compared with, and how far the level holds for that."""
+    compared = windowed.settings.compared
+    if compared is Compared.NOTHING:
+        return outcome.described or _size(windowed, outcome)
+    stable = "'default', else the one of most rows" if compared is Compared.ENDPOINTS else "the one of most rows"
+    return (
+        f"in each window the {compared.value} of a service are compared with each other, each with {stable},"
+        " and none with the reference",
+    )
 
 
 def _size(windowed: Windowed, outcome: WindowOutcome) -> tuple[str, ...]:

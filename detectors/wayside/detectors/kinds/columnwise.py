@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Protocol, Self, TypeVar
 
 import numpy as np
 
-from wayside.detectors.kinds.columnwise_reference import Held, ReferenceOptions, drawn_windows
+from wayside.detectors.kinds.columnwise_reference import Held, ReferenceOptions, drawn_windows, usual_window
 from wayside.detectors.kinds.protocol import (
     Execution,
     Matrix,
@@ -94,9 +94,10 @@ class Columnwise(WindowDetector):
 
         The statistic is that of the column that decides: columns may have different tests.
         """
-        distances, p_values = test.test(ordered_columns(rows), self._scatter)
-        if self._held.joint is not None:
-            p_values = _of_joint(p_values, self._held.joint)
+        joint = self._held.joint_of(len(rows))
+        distances, p_values = test.test(ordered_columns(rows), self._scatter(joint))
+        if joint is not None:
+            p_values = _of_joint(p_values, joint)
         if ratio is not None:
             p_values = _of_family(p_values, ratio)
         return WindowTest(
@@ -106,11 +107,10 @@ class Columnwise(WindowDetector):
             feature_p_value=p_values,
         )
 
-    @property
-    def _scatter(self) -> Vector | None:
+    def _scatter(self, joint: JointNull | None) -> Vector | None:
         """Effects for the test: of ones where p-values are compared with drawn ones, none of which is exact either."""
-        held = self._held
-        return np.ones(self.features) if held.effects is None and held.joint is not None else held.effects
+        effects = self._held.effects
+        return np.ones(self.features) if effects is None and joint is not None else effects
 
 
 K = TypeVar("K", bound=Columnwise)
@@ -124,7 +124,8 @@ def with_joint_null(
     if not options.draws or detector.features == 1 or held.is_alike:
         return detector
     least = np.array([detector.least_p_value(window) for window in drawn_windows(reference, options, context)])
-    return make(replace(held, joint=JointNull.of(least, detector.features)))
+    size = usual_window(len(reference), context)
+    return make(replace(held, joint=JointNull.of(least, detector.features), drawn_rows=size))
 
 
 def _of_joint(p_values: Vector, joint: JointNull) -> Vector:

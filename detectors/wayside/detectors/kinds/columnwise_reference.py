@@ -5,7 +5,7 @@ Source: `two_sample/reference_size.py`, `nulls/dependence.py`, `nulls/joint.py`.
 Invariant: `arrays` and `restore` are inverse to each other.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import sqrt
 from typing import Self
@@ -25,7 +25,9 @@ _MOST_ROWS = 1 << 24
 _LEAST_DRAWS, _MOST_DRAWS = 100, 100_000
 _ALIKE_TOGETHER, _ALIKE_ALONE = 1.15, 1.6  # of 20 windows of independent rows: a mean, a column, that is seldom met
 _ALIKE = 1.5
-_LEAST_WINDOW, _MOST_WINDOW, _SHARE = 20, 1000, 20
+_LEAST_WINDOW, _SHARE = 20, 20
+_MOST_DRAWN_ROWS, _FEWEST_DRAWS = 1 << 23, 200  # so that large windows are drawn less often
+_LARGER = 1.5  # than the drawn windows: columns of few values are less conservative then, and their law is another
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +49,17 @@ class ReferenceOptions:
 @dataclass(frozen=True, slots=True, eq=False)
 class Held:
     """`effects` (d,) are columns' design effects, None where rows are independent; `joint` is the law of the least
-    p-value, None for Bonferroni's."""
+    p-value in windows of `drawn_rows`, None for Bonferroni's."""
 
     columns: ReferenceColumns
     size: ReferenceSize
     effects: Vector | None = None
     joint: JointNull | None = None
+    drawn_rows: int = 0
+
+    def joint_of(self, window_rows: int) -> JointNull | None:
+        """The joint law that holds for a window of so many rows; None where there is none but Bonferroni's."""
+        return self.joint if window_rows <= _LARGER * self.drawn_rows else None
 
     @classmethod
     def of(cls, kind: str, reference: Sample, options: ReferenceOptions, context: WindowFitContext) -> Self:
@@ -90,7 +97,7 @@ class Held:
         if self.effects is not None:
             arrays["effects"] = self.effects
         if self.joint is not None:
-            arrays["least"] = self.joint.least
+            arrays |= {"least": self.joint.least, "drawn_rows": np.array(self.drawn_rows)}
         return arrays
 
     @classmethod
@@ -100,28 +107,30 @@ class Held:
         if effects is not None and (effects.shape != (len(columns),) or not (effects >= 1).all()):
             raise ValueError(f"'effects' of {len(columns)} columns has shape {effects.shape}, or one below 1")
         joint = None if least is None else JointNull.of(least, len(columns))
-        return cls(columns, ReferenceSize.restore(arrays["size"]), effects, joint)
+        drawn_rows = 0 if joint is None else int(arrays["drawn_rows"])
+        return cls(columns, ReferenceSize.restore(arrays["size"]), effects, joint, drawn_rows)
 
 
-def drawn_windows(reference: Sample, options: ReferenceOptions, context: WindowFitContext) -> list[Matrix]:
-    """Windows drawn row by row of the reference, with replacement."""
+def drawn_windows(reference: Sample, options: ReferenceOptions, context: WindowFitContext) -> Iterator[Matrix]:
+    """Windows drawn row by row of the reference, with replacement, each of the rows that windows have."""
     rows, size = reference.rows, usual_window(len(reference), context)
     rng = np.random.default_rng([context.seed, 3])
-    return [rows[rng.integers(0, len(rows), size)] for _ in range(options.draws)]
+    for _ in range(max(min(options.draws, _FEWEST_DRAWS), min(options.draws, _MOST_DRAWN_ROWS // size))):
+        yield rows[rng.integers(0, len(rows), size)]
 
 
 def usual_window(rows: int, context: WindowFitContext) -> int:
     """Rows of a window for what is drawn: those that windows have, where that is known."""
-    return min(context.window_rows or max(_LEAST_WINDOW, rows // _SHARE), _MOST_WINDOW)
+    return context.window_rows or max(_LEAST_WINDOW, rows // _SHARE)
 
 
 def _effects(rows: Matrix, context: WindowFitContext) -> Vector | None:
     """What is told apart from chance: by the columns together, or by one that stands out. Of that the doubt is added
-    which so few windows leave."""
+    which so few windows leave: where one thing moves all rows of a window, its square varies by twice its mean's."""
     size = usual_window(len(rows), context)
     found = design_effects(rows, size, context.categories)
     seen = np.ones(len(found), np.bool_) if found.mean() > _ALIKE_TOGETHER else found > _ALIKE_ALONE
-    doubt = 1.0 / sqrt(max(1.0, len(rows) / size))
+    doubt = sqrt(2.0 / max(1.0, len(rows) / size))
     effects: Vector = np.where(seen, 1.0 + (found - 1.0) * (1.0 + doubt), 1.0)
     return effects if (effects > 1.0).any() else None
 

@@ -70,7 +70,9 @@ class OutlierRate(SingleColumn):
     def fit(cls, reference: Sample, options: OutlierRateOptions, context: WindowFitContext) -> Self:
         p_values = one_column(cls.kind, reference.rows)
         if not ((p_values >= 0) & (p_values <= 1)).all():
-            raise ConfigurationError("outlier-rate takes p-values, from 0 to 1: --on verdict gives them")
+            raise ConfigurationError(
+                "outlier-rate takes p-values, from 0 to 1: --from-events LOG --on verdict reads them"
+            )
         share = _upper_share(p_values, options)
         raised = min(options.factor * share, (1 + share) / 2)
         unmeasured = cls(options.alpha, share, raised, RunLengths.unmeasured())

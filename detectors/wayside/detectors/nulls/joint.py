@@ -38,11 +38,11 @@ class JointNull:
     def p_value(self, least: float) -> float:
         """Of a window whose least p-value of a column is `least`."""
         bonferroni = min(1.0, self.columns * least)
-        edge = float(self.least[_TAIL])
-        if least < edge:
-            return min(bonferroni, self._beyond(least, edge))
-        reached = (1 + int(np.searchsorted(self.least, least, "right"))) / (len(self.least) + 1)
-        return min(bonferroni, reached)
+        edge, count = float(self.least[_TAIL]), int(np.searchsorted(self.least, least, "right"))
+        if least >= edge:
+            return min(bonferroni, (1 + count) / (len(self.least) + 1))
+        met = count / (len(self.least) + 1)  # many of them at one value, where values are few
+        return min(bonferroni, max(met, self._beyond(least, edge)))
 
     def _beyond(self, least: float, edge: float) -> float:
         if least <= 0.0:

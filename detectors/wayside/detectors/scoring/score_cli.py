@@ -15,8 +15,11 @@ from wayside.detectors.artifacts.artifact import Artifact
 from wayside.detectors.artifacts.locations import open_artifact
 from wayside.detectors.data.console import EXIT_INTERRUPTED, OutputFailed, leave_stdout
 from wayside.detectors.data.flags import Data, add_data_flags, data_of, parse_rate, read_rows
+from wayside.detectors.data.tables.files import path_of
 from wayside.detectors.data.tables.reading import Expected
+from wayside.detectors.data.tables.time_like import time_like
 from wayside.detectors.drift.judging.judge import WindowJudge
+from wayside.detectors.drift.settings import Compared
 from wayside.detectors.kinds.protocol import Device, Execution
 from wayside.detectors.scoring.arrivals import DEFAULT_SPACING_S
 from wayside.detectors.scoring.judge import RowJudge
@@ -29,7 +32,7 @@ from wayside.detectors.tabular.schema import Schema
 from wayside.detectors.tabular.table import Table
 from wayside.eventing.clock import SystemClock
 from wayside.eventing.command import EXIT_CONFIGURATION, EXIT_FAILED, Parser, parse_arguments
-from wayside.eventing.errors import WaysideError
+from wayside.eventing.errors import ConfigurationError, WaysideError
 
 ENVIRONMENT = "WAYSIDE_SCORE"
 
@@ -116,9 +119,11 @@ def _score_rows(artifact: Artifact, command: ScoreCommand) -> list[str]:
 
 
 def _score_windows(artifact: Artifact, command: ScoreCommand) -> list[str]:
+    _check_compared(artifact)
     judge = WindowJudge.of(artifact, artifact.identity(), command.execution)
     with _closing(judge.detector):
         table = _read(command.data, judge.schema)
+        _advise_times(artifact, command.data, table)
         coded, fits = code_rows(judge.schema, table, command.skip_bad)
         taken = table.rows(fits)
         with open_lines(command.out, ScoredWindow._fields) as write:
@@ -129,6 +134,31 @@ def _score_windows(artifact: Artifact, command: ScoreCommand) -> list[str]:
         *([f"{skipped} rows were skipped: a service would refuse them"] if skipped else []),
         *([] if taken.labels is None else scored.detection(taken.labels).lines()),
     ]
+
+
+def _check_compared(artifact: Artifact) -> None:
+    """Raises `ConfigurationError` where rows would have to say of which revision, or endpoint, they are."""
+    compared = Compared.NOTHING if artifact.windows is None else artifact.windows.compared
+    if compared is not Compared.NOTHING:
+        raise ConfigurationError(
+            f"{artifact.name!r} compares the {compared.value} of a service, and rows of a table have none: judge logged"
+            " events by 'wayside replay', or score by a detector that was fitted without --compare"
+        )
+
+
+def _advise_times(artifact: Artifact, data: Data, table: Table) -> None:
+    """Say that times seem to be there, where the detector was fitted on rows with times and these are read without."""
+    if table.time_s is not None or not data.files or artifact.windowed is None:
+        return
+    if artifact.windowed.reference.from_time is None:
+        return
+    column = time_like(path_of(data.files[0]), artifact.schema.names or ())
+    if column is not None:
+        print(
+            f"wayside score: column {column[:64]!r} looks like the times of rows, and the detector was fitted on rows"
+            f" with times: it is not read as such without --time-column {column[:64]}",
+            file=sys.stderr,
+        )
 
 
 def _spacing_s(command: ScoreCommand, table: Table) -> float:

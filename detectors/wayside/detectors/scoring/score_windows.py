@@ -20,7 +20,6 @@ from wayside.detectors.scoring.detection import Detection, Ranges
 from wayside.detectors.scoring.score_lines import Write
 from wayside.detectors.scoring.window_lines import ScoredWindow, rows_of
 from wayside.eventing.vocabulary import ALERT_OPENED
-from wayside.eventing.window_verdict import read_window_verdict
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -79,9 +78,8 @@ class _Outcome:
 def _written(judged: Iterable[Judged], write: Write, *, are_timed: bool) -> Iterator[_Outcome]:
     for number, each in enumerate(judged):
         write([ScoredWindow.of(number, each, are_timed)])
-        verdict = read_window_verdict(each.verdict)
         opened = sum(alert.type == ALERT_OPENED for alert in each.alerts)
-        yield _Outcome(each.outcome, rows_of(verdict), each.state.total, opened)
+        yield _Outcome(each.outcome, rows_of(each.members), each.state.total, opened)
 
 
 def _scored(judged: list[_Outcome], progress: Iterable[KeyProgress]) -> WindowsScored:

@@ -3,10 +3,11 @@
 Invariant: every window of the data has one line, in order; what was not judged says why and has no decision.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple, Self
 
 from wayside.detectors.drift.judging.judge import Judged
-from wayside.eventing.window_verdict import WindowVerdict, read_window_verdict
+from wayside.eventing.window_verdict import RowRange, read_window_verdict
 
 
 class ScoredWindow(NamedTuple):
@@ -49,7 +50,7 @@ class ScoredWindow(NamedTuple):
         )
 
 
-def rows_of(verdict: WindowVerdict) -> list[tuple[int, int]]:
+def rows_of(members: Sequence[RowRange]) -> list[tuple[int, int]]:
     """The rows of the data that a window was made of, as ranges: the events of `arrivals_of` are named by their first
     row."""
-    return [(int(part.id) + part.first_row, int(part.id) + part.end_row) for part in verdict.members]
+    return [(int(part.id) + part.first_row, int(part.id) + part.end_row) for part in members]

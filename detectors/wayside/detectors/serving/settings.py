@@ -203,7 +203,8 @@ def make_parser() -> argparse.ArgumentParser:
         "--on",
         choices=[side.value for side in Side],
         default=Side.REQUEST.value,
-        help="judge inputs, predictions, or a window detector inputs beside predictions (default: request)",
+        help="judge inputs (default) or predictions; or, by a window detector, inputs beside predictions, the p-values"
+        " of a row detector's verdicts, or the errors that feedback tells",
     )
     _add_listening(parser)
     _add_execution(parser)

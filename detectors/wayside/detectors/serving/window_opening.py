@@ -14,6 +14,7 @@ from wayside.detectors.drift.service.reading import RowReader
 from wayside.detectors.drift.service.room import Room
 from wayside.detectors.drift.service.service import DriftParts, DriftService, room_of
 from wayside.detectors.drift.service.store import DriftStore, Reader
+from wayside.detectors.drift.settings import CountCut, Cut, WindowLimits
 from wayside.detectors.serving.catalogue import Card, Loaded, release_of
 from wayside.detectors.serving.metrics import DetectorMetrics
 from wayside.detectors.serving.settings import DetectSettings
@@ -45,9 +46,7 @@ def _service(
     judge: WindowJudge, folder: Path, settings: DetectSettings, metrics: DetectorMetrics, verdicts: Sink
 ) -> DriftService:
     _check(judge, settings)
-    store = DriftStore(
-        folder, Reader(judge.identity.digest, len(judge.schema.columns), settings.side), settings.remember_s
-    )
+    store = DriftStore(folder, Reader(judge.identity, len(judge.schema.columns), settings.side), settings.remember_s)
     room = room_of(settings.windows)
     outbox = Outbox(store, verdicts, metrics, Backoff(limit_s=_BACKOFF_LIMIT_S))
     intake = _intake(judge, settings, store, room, metrics)
@@ -65,6 +64,24 @@ def _check(judge: WindowJudge, settings: DetectSettings) -> None:
         raise ConfigurationError(
             f"--on {settings.side.value} has one column, {settings.side.column!r}; the detector was fitted on"
             f" {len(judge.schema.columns)}"
+        )
+    _check_room(judge.settings.cut, len(judge.schema.columns), settings.windows)
+
+
+def _check_room(cut: Cut, columns: int, limits: WindowLimits) -> None:
+    """A window of so many rows that they are never held together would never close. Of spans, nobody knows the rows."""
+    if not isinstance(cut, CountCut):
+        return
+    size = 8 * cut.rows * columns
+    wanted = [
+        f"{flag} {size} or more"
+        for flag, limit in (("--key-bytes", limits.key_bytes), ("--all-bytes", limits.all_bytes))
+        if limit < size
+    ]
+    if wanted:
+        raise ConfigurationError(
+            f"a window of {cut.rows} rows of {columns} columns takes {size} bytes, more than is held of a key: give"
+            f" {' and '.join(wanted)}, or fit smaller windows"
         )
 
 

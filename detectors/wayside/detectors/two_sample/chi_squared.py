@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import chdtrc, xlogy
 
-from wayside.detectors.kinds.protocol import Matrix
+from wayside.detectors.kinds.protocol import Matrix, Vector
 from wayside.detectors.two_sample import hypergeometric
 
 Table = NDArray[np.int64]
@@ -29,11 +29,14 @@ def test(table: Table) -> tuple[float, float]:
     """Pearson's X² over all cells that either sample has rows in, 0 where there is one, and whether both may be of one
     population.
 
-    Cells in which fewer than 5 of the window's rows are expected are rare, and pooled. Where 5 are expected in them
-    together they are one cell of the table; where not, they have an exact test of their own at a tenth of the level,
-    and the table is that of the other rows. Two cells are tested exactly.
+    Cells in which fewer than 5 of the window's rows are expected are rare. They are pooled in the order of their rows,
+    until 5 are expected in each group; a rest goes to the last group. Where all rare cells together come to fewer than
+    5, they have an exact test of their own at a tenth of the level, and the table is that of the other rows. Two cells
+    are tested exactly.
     """
     table = table[:, table.any(axis=0)]
+    if not table.any(axis=1).all():
+        return 0.0, 1.0
     expected = _expected(table)
     statistic = _pearson(table, expected)
     rare = expected[0] < _LEAST_EXPECTED
@@ -42,19 +45,32 @@ def test(table: Table) -> tuple[float, float]:
     return statistic, _p_value(table)
 
 
-def _rare_p_value(table: Table, expected: Matrix, rare: NDArray[np.bool_]) -> float:
-    common, apart = table[:, ~rare], table[:, rare].sum(axis=1, keepdims=True)
+def _rare_p_value(table: Table, expected: Vector, rare: NDArray[np.bool_]) -> float:
+    common = table[:, ~rare]
     if expected[rare].sum() >= _LEAST_EXPECTED:
-        return _p_value(np.hstack([common, apart]))
+        return _p_value(np.hstack([common, _grouped(table[:, rare], expected[rare])]))
+    apart = table[:, rare].sum(axis=1, keepdims=True)
     rarely = _two_cells(np.hstack([apart, table.sum(axis=1, keepdims=True) - apart]))
     if common.shape[1] < 2:
         return rarely
     return min(1.0, rarely / _RARE_SHARE, _p_value(common) / (1 - _RARE_SHARE))
 
 
+def _grouped(table: Table, expected: Vector) -> Table:
+    """Cells of few rows as groups of enough, those of the most rows first."""
+    order = np.argsort(-expected, kind="stable")
+    upto = np.cumsum(expected[order])
+    starts, begun = [0], 0.0
+    for at, reached in enumerate(upto[:-1]):
+        if reached - begun >= _LEAST_EXPECTED and upto[-1] - reached >= _LEAST_EXPECTED:
+            starts.append(at + 1)
+            begun = float(reached)
+    return np.add.reduceat(table[:, order], starts, axis=1)
+
+
 def _p_value(table: Table) -> float:
     cells = table.shape[1]
-    if cells < 2 or not table.any(axis=1).all():
+    if cells < 2:
         return 1.0
     if cells == 2:
         return _two_cells(table)

@@ -22,7 +22,7 @@ _P_FLOOR = 1e-300  # a p-value of 0 has no place on a log scale
 _FEATURES = 5
 _CATEGORIES = 3
 _WARMING_KEYS = 8
-_WARMING = "warming up"
+_WARMING = ("warming up", "waiting")
 
 
 def problem(reading: Reading[T]) -> Json:

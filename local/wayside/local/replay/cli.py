@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
+from threadpoolctl import threadpool_limits
+
 from wayside.detectors.artifacts.artifact import check_name
 from wayside.detectors.artifacts.locations import open_artifact
 from wayside.detectors.data.console import EXIT_INTERRUPTED, OutputFailed, leave_stdout
@@ -171,7 +173,8 @@ def _replay(command: ReplayCommand) -> None:
     started_s = time.monotonic()
     with open_events(command.out) as emit, closing(replaying_of(artifact, settings, emit)) as detector:
         stored = chain.from_iterable(read_source(source, settings.side) for source in command.sources)
-        account = replay(stored, Wanted(settings.side.types, command.span), detector, time.monotonic, _say)
+        with threadpool_limits(settings.execution.threads, "blas"):  # as a service: last digits depend on it
+            account = replay(stored, Wanted(settings.side.types, command.span), detector, time.monotonic, _say)
         _check_some(account, detector.rows)
     for line in summary(account, detector, time.monotonic() - started_s):
         _say(line)

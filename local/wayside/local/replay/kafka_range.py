@@ -17,7 +17,7 @@ from wayside.eventing.event_files import Refusal
 from wayside.eventing.kafka.address import KafkaAddress
 from wayside.eventing.kafka.binding import KafkaRecord
 from wayside.eventing.kafka.declarations import Declarations
-from wayside.local.replay.stored import UNKNOWN_NS, Stored
+from wayside.local.replay.stored import Stored
 
 _RANGE = re.compile(r"(\d{1,9})(?::(\d{1,18})?-(\d{1,18})?)?", re.ASCII)
 _AT_ONCE = 500
@@ -84,7 +84,7 @@ def read_kafka(wanted: KafkaRange) -> Iterator[Stored]:
         merged = heapq.merge(*partitions.streams(), key=lambda record: record.timestamp_ms or 0)
         for record in merged:
             where = f"{record.topic}, partition {record.partition}, offset {record.offset}"
-            came_ns = UNKNOWN_NS if record.timestamp_ms is None else record.timestamp_ms * 1_000_000
+            came_ns = None if record.timestamp_ms is None else record.timestamp_ms * 1_000_000
             yield Stored(where, _event_of(wanted.plain, record), came_ns)
 
 

@@ -1,7 +1,8 @@
 """The embedded record store as a source: the rows that it still holds of each inference, made into events again.
 
 Invariant: an event has the id, source, service and request time that the record has, and its rows in their order as
-JSON. What a record does not keep (a service's revision, the very bytes of a body) the event does not have either.
+JSON, and the revision that the request names. What a record does not keep (the very bytes of a body) the event does not
+have either.
 """
 
 import json
@@ -23,6 +24,7 @@ from wayside.eventing.vocabulary import (
     REQUEST,
     REQUEST_TIME,
     RESPONSE,
+    REVISION,
     STATUS_CODE,
     TRUNCATED,
 )
@@ -30,11 +32,12 @@ from wayside.local.replay.stored import Stored
 
 RECORDS_FILE = "records.sqlite"
 _SIDES: Mapping[str, tuple[str, str]] = {"request": (REQUEST, "instances"), "response": (RESPONSE, "predictions")}
-_SERVICE = {
+_HEAD = {
     "Ce-Inferenceservicename": INFERENCE_SERVICE,
     "Ce-Namespace": NAMESPACE,
     "Ce-Component": COMPONENT,
     "Ce-Endpoint": ENDPOINT,
+    "revision": REVISION,
 }
 
 
@@ -78,7 +81,7 @@ def _event(side: str, time: str, source: str, event_id: str, parts: Sequence[tup
     event_type, member = _SIDES[side]
     sides = [json.loads(part[-1]) for part in parts]
     head, first = json.loads(parts[0][4] or "{}"), sides[0]
-    said = {name: str(head[field]) for field, name in _SERVICE.items() if head.get(field)}
+    said = {name: str(head[field]) for field, name in _HEAD.items() if head.get(field)}
     said |= {name: str(first[name]).lower() for name in (STATUS_CODE, TRUNCATED) if name in first}
     return CloudEvent(
         id=event_id,

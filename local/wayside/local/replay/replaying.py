@@ -6,17 +6,16 @@ first; row verdicts are those of any service of the artifact.
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 import numpy as np
 
 from wayside.detectors.artifacts.artifact import Artifact
-from wayside.detectors.drift.judging.judge import WindowJudge
+from wayside.detectors.drift.judging.judge import Judged, WindowJudge
 from wayside.detectors.drift.service.reading import RowReader
 from wayside.detectors.drift.settings import WindowLimits
-from wayside.detectors.drift.windowing.values import Window, WindowKey
-from wayside.detectors.drift.windowing.windowing import Windowing
+from wayside.detectors.drift.stream import Said, WindowStream
 from wayside.detectors.kinds.protocol import Execution, Matrix
 from wayside.detectors.kinds.registry import STATEFUL_KINDS
 from wayside.detectors.scoring.judge import RowJudge
@@ -32,14 +31,11 @@ from wayside.eventing.verdict import DetectorIdentity
 from wayside.eventing.vocabulary import ServiceKey, request_time_if_any, request_time_ns
 from wayside.local.replay.known import KnownEvents, Meeting
 
-if TYPE_CHECKING:
-    from wayside.detectors.drift.judging.series import SeriesState
-    from wayside.detectors.drift.windowing.series import KeyProgress
-
 Emit = Callable[[CloudEvent], None]
 """Takes a verdict or an alert."""
 _BATCH_ROWS = 4096
 _LIMITS = RouteLimits().payload
+_NEVER_NS = 1 << 62  # later than any time that an event may have: ahead of no clock
 TAKEN = "taken"
 
 
@@ -59,8 +55,11 @@ class Replaying(Protocol):
 
     rows: int
 
-    def take(self, event: CloudEvent, came_ns: int) -> str:
-        """What becomes of an event, in a word. Raises `MalformedEvent`, and nothing is changed then."""
+    def take(self, event: CloudEvent, came_ns: int | None) -> str:
+        """What becomes of an event, in a word; `came_ns` is when it came, None where nobody knows.
+
+        Raises `MalformedEvent`, and nothing is changed then.
+        """
 
     def finish(self) -> None:
         """There are no more."""
@@ -88,63 +87,47 @@ def replaying_of(artifact: Artifact, settings: ReplaySettings, emit: Emit) -> Re
 
 
 class ReplayedWindows:
-    """Windows of rows, key by key."""
+    """Windows of rows, key by key: what a `WindowStream` says of the events that a service would take."""
 
     def __init__(self, judge: WindowJudge, settings: ReplaySettings, emit: Emit) -> None:
         windows = judge.settings
         self._judge = judge
         self._emit = emit
         self._reader = RowReader(judge.schema, settings.side, windows.compared, windows.missing, _LIMITS)
-        self._windowing = Windowing(windows, settings.limits)
+        self._stream = WindowStream(judge, settings.limits)
         self._known = KnownEvents(settings.remember_s)
-        self._states: dict[WindowKey, SeriesState] = {}
-        self._gone: list[KeyProgress] = []
         self._position = 0
         self._outcomes: Counter[str] = Counter()
         self._alerts: Counter[str] = Counter()
         self.rows = 0
 
-    def take(self, event: CloudEvent, came_ns: int) -> str:
-        incoming = self._reader.read(event, came_ns)
+    def take(self, event: CloudEvent, came_ns: int | None) -> str:
+        incoming = self._reader.read(event, _NEVER_NS if came_ns is None else came_ns)
         meeting = self._known.meet(incoming.identity, incoming.digest, incoming.time_ns)
         if meeting is not Meeting.NEW:
             return meeting.value
         self._position += 1
         self.rows += len(incoming.rows)
-        taken = self._windowing.take(incoming.at(self._position))
-        for evicted in taken.evicted:
-            self._judge_all(evicted.key, evicted.windows)
-            self._states.pop(evicted.key, None)
-            self._gone.append(evicted.progress)
-        for key in self._windowing.ready():
-            self._judge_ready(key)
-        self._windowing.spent(incoming.key)
-        return taken.fate.value
+        fate, said = self._stream.take(replace(incoming.at(self._position), came_ns=came_ns))
+        for each in said:
+            self._tell(each)
+        return fate.value
 
-    def _judge_ready(self, key: WindowKey) -> None:
-        while (window := self._windowing.next_window(key)) is not None:
-            self._judge_all(key, [window])
-
-    def _judge_all(self, key: WindowKey, windows: Sequence[Window]) -> None:
-        for window in windows:
-            judged = self._judge.judge(window, self._states.get(key) or self._judge.begin())
-            self._states[key] = judged.state
-            self._outcomes[judged.outcome] += 1
-            self._emit(judged.verdict)
-            for alert in judged.alerts:
-                self._alerts[alert.type.rpartition(".")[2]] += 1
-                self._emit(alert)
+    def _tell(self, said: Said) -> None:
+        if isinstance(said, Judged):
+            self._outcomes[said.outcome] += 1
+            self._emit(said.verdict)
+        for alert in said.alerts:
+            self._alerts[alert.type.rpartition(".")[2]] += 1
+            self._emit(alert)
 
     def finish(self) -> None:
         """What is open stays open, as it does in a service that waits for more."""
 
     def told(self) -> Sequence[str]:
-        progress = [*self._gone, *self._windowing.progress()]
-        names = ("in_windows", "open", "late", "overflow", "evicted")
-        rows = {name.replace("_", " "): sum(getattr(each, name) for each in progress) for name in names}
-        living = len(progress) - len(self._gone)
+        rows = {name.replace("_", " "): count for name, count in self._stream.rows().items()}
         lines = [
-            f"{self.rows} rows of {living} keys: {_counted(rows)}",
+            f"{self.rows} rows of {len(self._stream.progress())} keys: {_counted(rows)}",
             f"{self._outcomes.total()} windows: {_counted(self._outcomes) or 'none complete'}",
         ]
         return [*lines, f"alerts: {_counted(self._alerts)}"] if self._alerts else lines
@@ -165,7 +148,7 @@ class ReplayedRows:
         self._flagged = self._failed = 0
         self.rows = 0
 
-    def take(self, event: CloudEvent, came_ns: int) -> str:
+    def take(self, event: CloudEvent, came_ns: int | None) -> str:
         request_time_if_any(event)  # refused as the service refuses it
         coded = self._judge.schema.align(decode(message_of(event), _LIMITS))
         self._waiting.append((event, coded))
@@ -206,7 +189,7 @@ class ReplayedStreams:
         self._flagged = 0
         self.rows = 0
 
-    def take(self, event: CloudEvent, came_ns: int) -> str:
+    def take(self, event: CloudEvent, came_ns: int | None) -> str:
         time_ns, key = request_time_ns(event), ServiceKey.of(event)
         judgement = self._judge.judge(event, self._memories.get(key))
         meeting = self._known.meet(bytes.fromhex(stable_id(*event.key)), event.digest, time_ns)

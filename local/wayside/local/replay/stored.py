@@ -12,16 +12,14 @@ from wayside.eventing.event import CloudEvent
 from wayside.eventing.event_files import Refusal
 from wayside.eventing.vocabulary import request_time_ns
 
-UNKNOWN_NS = 1 << 62
-"""When an event came, where its store does not say: later than any time that an event may have."""
-
 
 class Stored(NamedTuple):
-    """One event, or why it cannot be read; where it lies; and when it came, in nanoseconds since the epoch."""
+    """One event, or why it cannot be read; where it lies; and when it came, in nanoseconds since the epoch, None where
+    its store does not say."""
 
     where: str
     event: CloudEvent | Refusal
-    came_ns: int = UNKNOWN_NS
+    came_ns: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

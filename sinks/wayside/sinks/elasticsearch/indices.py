@@ -13,7 +13,7 @@ from wayside.sinks.merging import BOOKKEEPING
 
 Mappings = Mapping[str, Any]
 _PRIORITY = 300
-_VERSION = 4
+_VERSION = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +114,7 @@ def _document(**fields: Mappings) -> Mappings:
     return {"dynamic": "false", "properties": {"@timestamp": _DATE, **fields, BOOKKEEPING: _KEPT}}
 
 
-_HEAD = dict.fromkeys(("RequestId", "ServingEngine", *SERVICE_FIELDS, "requestid", "clientceid"), _KEYWORD)
+_HEAD = dict.fromkeys(("RequestId", "ServingEngine", *SERVICE_FIELDS, "revision", "requestid", "clientceid"), _KEYWORD)
 MAPPINGS: Mapping[str, Mappings] = {
     "records": _document(
         **_HEAD,

@@ -17,9 +17,10 @@ from wayside.detectors.data.tables.files import Origin, Rows, with_categories
 from wayside.detectors.data.tables.labels import take_label
 from wayside.detectors.data.tables.own_texts import check_categories
 from wayside.detectors.data.tables.payload_rows import PayloadRows
-from wayside.detectors.data.tables.reading import Reading
+from wayside.detectors.data.tables.reading import Expected, Reading
 from wayside.detectors.data.tables.times import take_time
-from wayside.detectors.tabular.event_rows import Side
+from wayside.detectors.tabular.event_rows import Side, is_judged, rows_of
+from wayside.detectors.tabular.schema import Schema
 from wayside.detectors.tabular.table import Table
 from wayside.eventing.clock import parse_time
 from wayside.eventing.errors import ConfigurationError, MalformedEvent
@@ -27,15 +28,16 @@ from wayside.eventing.event import CloudEvent
 from wayside.eventing.event_files import Refusal
 from wayside.eventing.payloads.arrays import decode
 from wayside.eventing.payloads.messages import message_of
-from wayside.eventing.vocabulary import is_prediction_or_input, request_time_if_any, request_time_ns
+from wayside.eventing.vocabulary import request_time_if_any, request_time_ns
 
 _KEY_BYTES = 16
 _TAKEN, _REFUSED = "taken", "refused"
+_ONE_COLUMN = Schema.of_width(1)
 
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
-    """Which events: of requests or of responses, whose request came at or after `from_ns` and before `to_ns`."""
+    """Which events: of any side but pairs, whose request came at or after `from_ns` and before `to_ns`."""
 
     path: Path
     side: Side = Side.REQUEST
@@ -44,7 +46,7 @@ class Stretch:
 
     def __post_init__(self) -> None:
         if self.side is Side.PAIR:
-            raise ConfigurationError("a fit takes requests or responses: join pairs in a file of rows")
+            raise ConfigurationError("pairs are not joined here: give a file with inputs beside predictions")
         if self.from_ns is not None and self.to_ns is not None and self.from_ns >= self.to_ns:
             raise ConfigurationError("--from-time is not before --to-time")
 
@@ -83,11 +85,23 @@ def _taken_from(taking: "_Taking", file: Path) -> Origin:
         return Origin(file.name, file_digest(content, "sha256").hexdigest(), taking.rows.rows - before)
 
 
+def _column_of(side: Side, expected: Expected) -> str | None:
+    """The name of the only column of a side's rows: what a detector of one column calls it, or else the side's own.
+
+    A service gives such a detector the rows of verdicts and feedback whatever its column is called.
+    """
+    if side.column is None or len(expected.names) != 1:
+        return side.column
+    (name,) = expected.names
+    return name
+
+
 class _Taking:
     """Takes events one by one."""
 
     def __init__(self, stretch: Stretch, reading: Reading) -> None:
         self._stretch = stretch
+        self._column = _column_of(stretch.side, reading.expected)
         self._seen: set[bytes] = set()
         self._times = array("d")
         self.rows = PayloadRows(reading)
@@ -109,16 +123,22 @@ class _Taking:
             return "of another type"
         if not self._is_within(event):
             return "of another time"
-        if not is_prediction_or_input(event):
+        if not is_judged(event):
             return "cut off or an error"
         key = sha256(repr((event.source, event.id, event.type)).encode()).digest()[:_KEY_BYTES]
         if key in self._seen:
             return "there before"
         time = request_time_if_any(event)
         time_s = np.nan if time is None else parse_time(time) / 1e9
-        self._times.extend([time_s] * self.rows.add(decode(message_of(event))))
+        self._times.extend([time_s] * self._add(event))
         self._seen.add(key)
         return _TAKEN
+
+    def _add(self, event: CloudEvent) -> int:
+        """Take its rows; returns how many. Raises `MalformedEvent`."""
+        if self._column is None:
+            return self.rows.add(decode(message_of(event)))
+        return self.rows.add_column(self._column, rows_of(event, self._stretch.side, _ONE_COLUMN)[:, 0])
 
     def _is_within(self, event: CloudEvent) -> bool:
         start, end = self._stretch.from_ns, self._stretch.to_ns

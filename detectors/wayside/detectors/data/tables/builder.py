@@ -20,6 +20,7 @@ Cell = str | float | bool | None
 LIMIT_BYTES = 4 << 30  # of values, unless a user allows more
 _EXACT = float(1 << 53)
 _DECLARE = "if the column is a category, say so with --category"
+_NAME_TIME = "it holds times: name it with --time-column"
 _SHOWN = 32
 _LATEST_S = 253_402_300_800.0  # the end of the year 9999: milliseconds are beyond it
 
@@ -88,7 +89,8 @@ class Column:
             cell = number_text(_number(at, cell))
         code = self._codes.setdefault(cell, len(self._codes))
         if code >= MOST_CATEGORIES:
-            raise Refused(at, f"there are more than {MOST_CATEGORIES} different texts: leave the column out")
+            advice = _NAME_TIME if is_time(cell) else "leave the column out"
+            raise Refused(at, f"there are more than {MOST_CATEGORIES} different texts: {advice}")
         return code
 
 
@@ -116,6 +118,15 @@ def _time_s(at: int, cell: Cell) -> float:
     return time_s
 
 
+def is_time(text: str) -> bool:
+    """Whether a text is a time as RFC 3339 writes it."""
+    try:
+        parse_time(text)
+    except MalformedEvent:
+        return False
+    return True
+
+
 def _sort_of(cell: Cell) -> Holds:
     if cell is None:
         return Holds.UNKNOWN
@@ -127,8 +138,10 @@ def _number(at: int, cell: Cell) -> float:
     if cell is None:
         return np.nan
     if not isinstance(cell, int | float):
-        what = f"{cell[:_SHOWN]!r} is no number, as other rows have" if isinstance(cell, str) else "a list or an object"
-        raise Refused(at, f"{what}: {_DECLARE}" if isinstance(cell, str) else f"{what} is no value of a column")
+        if not isinstance(cell, str):
+            raise Refused(at, "a list or an object is no value of a column")
+        advice = _NAME_TIME if is_time(cell) else _DECLARE
+        raise Refused(at, f"{cell[:_SHOWN]!r} is no number, as other rows have: {advice}")
     try:
         value = float(cell)
     except OverflowError as exc:

@@ -5,7 +5,7 @@ Invariant: the first line says which of the three the file holds, and what is an
 object of scalars is a row; one that holds lists or objects is a payload. A name that an object lacks is missing in it.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain, islice
@@ -43,6 +43,14 @@ def read_json_lines(path: Path, reading: Reading) -> Table:
             return _read(str(path), first, lines, reading)
     except OSError as exc:
         raise ConfigurationError(f"cannot read {path}: {exc.strerror or exc}") from exc
+
+
+def first_object(path: Path) -> Mapping[str, Any]:
+    """The first line, where it is an object; else empty. Raises `ConfigurationError`, or `OSError`."""
+    with path.open("rb") as file:
+        first = next(numbered_lines(str(path), file), None)
+    tree = None if first is None else _load(str(path), first)
+    return tree if isinstance(tree, dict) else {}
 
 
 def numbered_lines(where: str, file: IO[bytes]) -> Iterator[Line]:

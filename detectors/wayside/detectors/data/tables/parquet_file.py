@@ -8,6 +8,7 @@ name, unless it is not among those that were chosen. The file is read a part at 
 from collections.abc import Sequence
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -46,6 +47,14 @@ def column_names(path: Path) -> list[str]:
     except (OSError, pa.ArrowException) as exc:
         raise ConfigurationError(f"cannot read {path}: {str(exc).splitlines()[0]}") from exc
     return names
+
+
+def first_row(path: Path) -> dict[str, Any]:
+    """The first row's values by their columns; empty where there is none. Raises `OSError` or `ArrowException`."""
+    with pq.ParquetFile(path) as file:
+        batch = next(file.iter_batches(batch_size=1), None)
+        rows: list[dict[str, Any]] = [] if batch is None else batch.to_pylist()
+    return rows[0] if rows else {}
 
 
 def _read(where: str, file: pq.ParquetFile, reading: Reading) -> Table:

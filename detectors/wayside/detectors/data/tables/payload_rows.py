@@ -1,7 +1,7 @@
 """Rows of payloads, one payload after another, as one growing table.
 
-Invariant: a payload is taken whole or not at all; the first that is taken says which columns there are. Columns are
-named where payloads name them, so that what is fitted finds its features where the service finds them.
+Invariant: a payload, or a column, is taken whole or not at all; the first that is taken says which columns there are.
+Columns are named where payloads name them, so that what is fitted finds its features where the service finds them.
 """
 
 from collections.abc import Sequence
@@ -35,7 +35,17 @@ class PayloadRows:
         """Add a payload's rows; returns how many. Raises `MalformedPayload` where they are not like those before."""
         if not payload.rows:
             raise MalformedPayload("payload has no rows")
-        names, parts = _parts_of(payload)
+        self._add(*_parts_of(payload))
+        return payload.rows
+
+    def add_column(self, name: str, values: Vector) -> int:
+        """Add rows of one column of numbers, where no payload tells it; returns how many. Raises `MalformedPayload`."""
+        if not len(values):
+            raise MalformedPayload("there are no rows")
+        self._add((name,), [values])
+        return len(values)
+
+    def _add(self, names: tuple[str, ...] | None, parts: Sequence[Part]) -> None:
         known = names or tuple(str(at) for at in range(len(parts)))
         if self._builder is None:
             self._begin(names, known)
@@ -48,7 +58,6 @@ class PayloadRows:
             self._builder.add([parts[place[name]] for name in chosen])
         except Refused as exc:
             raise MalformedPayload(f"row {exc.row}, {exc}") from exc
-        return payload.rows
 
     def table(self) -> Table | None:
         """What was added; None where nothing was."""

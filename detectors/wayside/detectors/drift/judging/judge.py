@@ -5,6 +5,7 @@ before it; time is event time. A window that cannot be judged is told as such, w
 the next: it is never "no drift", and harms no other.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -36,7 +37,7 @@ from wayside.eventing.errors import ConfigurationError
 from wayside.eventing.event import CloudEvent
 from wayside.eventing.verdict import DetectorIdentity
 from wayside.eventing.window_findings import Findings, MovedFeature, PartVerdict, Spending
-from wayside.eventing.window_verdict import Stretch, WindowVerdict
+from wayside.eventing.window_verdict import RowRange, Stretch, WindowVerdict
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,6 +48,8 @@ class Judged:
     alerts: tuple[CloudEvent, ...]
     state: SeriesState
     outcome: str
+    members: Sequence[RowRange]
+    """All of the window's, also where the verdict leaves some out."""
 
     @property
     def is_drift(self) -> bool:
@@ -119,7 +122,7 @@ class WindowJudge:
 
     def _level(self, window: Window, state: SeriesState) -> tuple[Accrual, float]:
         levels = Levels.of(self.settings)
-        accrual = levels.accrued(state.accrual, window.start_ns, window.end_ns)
+        accrual = levels.accrued(state.accrual, window.start_ns, window.budget_ns)
         return accrual, levels.level(accrual)
 
     def _concluded(self, window: Window, state: SeriesState, trial: Trial) -> Judged:
@@ -136,7 +139,7 @@ class WindowJudge:
             self.trial.memory() if decision.is_drift else trial.memory,
         )
         alerts = () if alert is None else (alert.event(self.identity),)
-        return Judged(verdict.event(self.identity), alerts, after, verdict.outcome)
+        return Judged(verdict.event(self.identity), alerts, after, verdict.outcome, window.members)
 
     def _alerting(self, window: Window, state: SeriesState, level: float) -> Alerting:
         is_standing = state.alert is not None and level > 0

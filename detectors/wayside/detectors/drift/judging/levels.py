@@ -64,13 +64,13 @@ class Levels:
         """As many units as give at least the limit."""
         return math.ceil(min(self.limit / self.rate, _MOST_UNITS)) if self.rate else _MOST_UNITS
 
-    def accrued(self, accrual: Accrual, start_ns: int, end_ns: int) -> Accrual:
-        """The accrual with what a window from `start_ns` to `end_ns` adds: the time since the window before it, its own
-        where it is the first. Time that was accounted for adds nothing, so that overlapping windows, and clocks that
-        run backwards, spend no time twice."""
+    def accrued(self, accrual: Accrual, start_ns: int, budget_ns: int) -> Accrual:
+        """The accrual with what a window adds: the time up to its `budget_ns` since that of the window before it,
+        since its own `start_ns` where it is the first. Time that was accounted for adds nothing, so that overlapping
+        windows, and clocks that run backwards, spend no time twice."""
         upto_ns = start_ns if accrual.upto_ns is None else accrual.upto_ns
-        new = max(0, end_ns - upto_ns) if self.is_by_time else 1
-        return Accrual(max(upto_ns, end_ns), min(accrual.unspent + new, self.limit_units))
+        new = max(0, budget_ns - upto_ns) if self.is_by_time else 1
+        return Accrual(max(upto_ns, budget_ns), min(accrual.unspent + new, self.limit_units))
 
     def level(self, accrual: Accrual) -> float:
         """What may be spent now."""

@@ -10,12 +10,13 @@ import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol, TypeVar
 
 import numpy as np
 
 from wayside.detectors.drift.service.journal import Incoming
-from wayside.detectors.drift.service.reading import RowReader, event_time
+from wayside.detectors.drift.service.reading import RowReader, check_names, event_time
 from wayside.detectors.drift.service.room import Room
 from wayside.detectors.drift.service.store import DriftStore
 from wayside.detectors.drift.windowing.keys import key_of
@@ -113,7 +114,8 @@ class PairIntake(Intake):
         part = await self._large.read(event, lambda: self._part_of(event, now_ns))
         key, _ = key_of(event, self._reader.compared)
         self._room.check(key)
-        taken, appended = await self._store.append_part(part, event, self._settings, now_ns, self._whole)
+        whole = partial(self._whole, now_ns)
+        taken, appended = await self._store.append_part(part, event, self._settings, now_ns, whole)
         self._count(part.role, taken)
         if appended is None:
             return Intaken(taken.fate.value)
@@ -127,6 +129,8 @@ class PairIntake(Intake):
     def _part_of(self, event: CloudEvent, now_ns: int) -> Part:
         role = role_of(event)
         assert role is not None, "an ingress hands on what has a part in a pair"
+        subject = subject_of(event)
+        check_names(event, subject)
         time, time_ns = event_time(event, now_ns)
         rows = read_rows(event)
         if rows.shape[1] >= self._features:
@@ -135,14 +139,15 @@ class PairIntake(Intake):
                 " other side"
             )
         key, group = key_of(event, self._reader.compared)
-        return Part(subject_of(event), role, time_ns, event.digest, _Waiting(key, group, time, time_ns, rows).packed())
+        return Part(subject, role, time_ns, event.digest, _Waiting(key, group, time, time_ns, rows).packed())
 
-    def _whole(self, subject: Subject, request: bytes, response: bytes) -> Incoming:
-        """The pair as one. Raises `MalformedEvent` where the two do not fit."""
+    def _whole(self, now_ns: int, subject: Subject, request: bytes, response: bytes) -> Incoming:
+        """The pair as one, come when the later of them did. Raises `MalformedEvent` where the two do not fit."""
         asked, answered = _Waiting.unpacked(request), _Waiting.unpacked(response)
         rows = self._reader.checked(beside(asked.rows, answered.rows, self._features))
         part = (subject.source, subject.id, "pair")
-        return Incoming(asked.key, subject.source, subject.id, part, b"", asked.time, asked.time_ns, rows, asked.group)
+        head = (asked.key, subject.source, subject.id, part, b"", asked.time, asked.time_ns, rows)
+        return Incoming(*head, came_ns=now_ns, group=asked.group)
 
     def _count(self, role: Role, taken: Taken) -> None:
         if taken.fate in _UNPAIRED:

@@ -24,7 +24,8 @@ CREATE TABLE IF NOT EXISTS taken (
 CREATE INDEX IF NOT EXISTS taken_time ON taken (time_ns);
 CREATE TABLE IF NOT EXISTS arrival (
     position INTEGER PRIMARY KEY, key TEXT NOT NULL, source TEXT NOT NULL, id TEXT NOT NULL, time TEXT NOT NULL,
-    time_ns INTEGER NOT NULL, rows INTEGER NOT NULL, told_apart TEXT NOT NULL, payload BLOB NOT NULL
+    time_ns INTEGER NOT NULL, came_ns INTEGER NOT NULL, rows INTEGER NOT NULL, told_apart TEXT NOT NULL,
+    part TEXT NOT NULL, payload BLOB NOT NULL
 );
 CREATE TABLE IF NOT EXISTS conflict (
     position INTEGER PRIMARY KEY AUTOINCREMENT, source TEXT NOT NULL, id TEXT NOT NULL, type TEXT NOT NULL,
@@ -36,7 +37,7 @@ CREATE TABLE IF NOT EXISTS journal (
 );
 INSERT OR IGNORE INTO journal VALUES (0, 0, 0, 0);
 """
-ARRIVAL_COLUMNS = "position, key, source, id, time_ns, time, payload, told_apart, rows"
+ARRIVAL_COLUMNS = "position, key, source, id, time_ns, time, payload, told_apart, rows, came_ns, part"
 _CONFLICTS_KEPT = 1000
 _PRUNED_EVERY, _PRUNED_AT_ONCE = 64, 256  # more than come meanwhile, and so few that no event waits for it
 _DIGEST_BYTES = 16
@@ -47,7 +48,8 @@ class Incoming:
     """The rows of one event as they were read, and what they go by.
 
     (source, id) is what windows name; `part` is what the event is known by when it comes again, `digest` tells whether
-    it is the same then.
+    it is the same then. `came_ns` is the clock here when it came. `beside` tells it apart from others that speak of the
+    same inference.
     """
 
     key: WindowKey
@@ -58,7 +60,9 @@ class Incoming:
     time: str
     time_ns: int
     rows: Matrix
+    came_ns: int
     group: str = ""
+    beside: str = ""
 
     @property
     def identity(self) -> bytes:
@@ -67,7 +71,8 @@ class Incoming:
 
     def at(self, position: int) -> Arrival:
         """The same as an arrival."""
-        return Arrival(position, self.key, self.source, self.id, self.time_ns, self.time, self.rows, group=self.group)
+        head = (position, self.key, self.source, self.id, self.time_ns, self.time, self.rows)
+        return Arrival(*head, group=self.group, came_ns=self.came_ns, part=self.beside)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +114,7 @@ class Journal:
             return Appended("late")
         self._position += 1
         arrival = incoming.at(self._position)
-        connection.execute("INSERT INTO arrival VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", _row_of(arrival))
+        connection.execute("INSERT INTO arrival VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", _row_of(arrival))
         self._latest_ns = max(self._latest_ns, incoming.time_ns)
         self._forget_some(connection)
         return Appended("scored", arrival)
@@ -143,11 +148,12 @@ def spend(connection: sqlite3.Connection, positions: Sequence[int], folded: int)
     connection.execute("UPDATE journal SET folded = max(folded, ?)", (folded,))
 
 
-def arrival_of(row: "tuple[int, str, str, str, int, str, bytes, str, int]") -> Arrival:
+def arrival_of(row: "tuple[int, str, str, str, int, str, bytes, str, int, int, str]") -> Arrival:
     """An arrival from its `ARRIVAL_COLUMNS`."""
-    position, key, source, event_id, time_ns, time, payload, group, rows = row
+    position, key, source, event_id, time_ns, time, payload, group, rows, came_ns, part = row
     values = np.frombuffer(payload, dtype="<f8").astype(np.float64).reshape(rows, -1)
-    return Arrival(position, parse_key(key), source, event_id, time_ns, time, values, group=group)
+    head = (position, parse_key(key), source, event_id, time_ns, time, values)
+    return Arrival(*head, group=group, came_ns=came_ns, part=part)
 
 
 def parse_key(text: str) -> WindowKey:
@@ -161,7 +167,7 @@ def parse_key(text: str) -> WindowKey:
 def _row_of(arrival: Arrival) -> "tuple[object, ...]":
     payload = np.ascontiguousarray(arrival.rows, dtype="<f8").tobytes()
     head = (arrival.position, str(arrival.key), arrival.source, arrival.id, arrival.time, arrival.time_ns)
-    return *head, len(arrival.rows), arrival.group, payload
+    return *head, arrival.came_ns, len(arrival.rows), arrival.group, arrival.part, payload
 
 
 def _known(connection: sqlite3.Connection, incoming: Incoming, event: CloudEvent | None, digest: bytes) -> Appended:

@@ -19,6 +19,7 @@ from wayside.detectors.drift.judging.series import SeriesState
 from wayside.detectors.drift.service.room import Room
 from wayside.detectors.drift.service.series import Account, Closing, Kept, Story
 from wayside.detectors.drift.service.store import DriftStore
+from wayside.detectors.drift.stream import GIVEN_UP, TRIES
 from wayside.detectors.drift.windowing.values import Arrival, Fate, Window, WindowKey
 from wayside.detectors.drift.windowing.windowing import Evicted, Windowing
 from wayside.detectors.kinds.protocol import NothingScored
@@ -31,9 +32,7 @@ log = logging.getLogger("wayside.detectors.drift")
 R = TypeVar("R")
 _JUDGING_THREADS = 2
 _WINDOWS_AT_ONCE = 16  # judged in one call and written in one transaction
-_GIVEN_UP = "its key was given up: idle, or one too many"
-_TRIES = 3  # of a window on which the judge fails
-_SPENT_AT_ONCE = 256  # late arrivals that are forgotten without waiting for a window
+_SPENT_AT_ONCE = 256  # late arrivals that are forgotten without waiting for a window, or for the room that they take
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,13 +46,15 @@ class _Ending:
 
 @dataclass(slots=True, eq=False)
 class Lane:
-    """What judging a key goes on from, as the disk has it, and what of the key is still to be done."""
+    """What judging a key goes on from, as the disk has it, and what of the key is still to be done. `spent` are its
+    late arrivals and those that had no room; once it `is_due` they are written off without waiting for a window."""
 
     key: WindowKey
     state: SeriesState
     story: Story = field(default_factory=Story)
     endings: deque[_Ending] = field(default_factory=deque)
     spent: list[int] = field(default_factory=list)
+    is_due: bool = False
     task: "asyncio.Task[None] | None" = None
 
 
@@ -93,6 +94,7 @@ class Lanes:
         self._lanes: dict[WindowKey, Lane] = {}
         self._endings: dict[int, set[WindowKey]] = {}
         self._ended = asyncio.Event()
+        room.pressed = self._write_off
         self._failures = 0
         self._threads: ThreadPoolExecutor | None = None
 
@@ -141,11 +143,31 @@ class Lanes:
         lane = self._lane(arrival.key)
         if taken.fate is not Fate.TAKEN:
             self._metrics.window_rows.labels(taken.fate.value).inc(len(arrival.rows))
-            lane.spent += self._windowing.spent(arrival.key)
+            self._spend(lane)
         for evicted in taken.evicted:
             self._give_up(evicted, arrival.position)
-        if arrival.key in self._windowing.ready() or len(lane.spent) >= _SPENT_AT_ONCE:
+        if arrival.key in self._windowing.ready():
             self._wake(lane)
+
+    def _spend(self, lane: Lane) -> None:
+        """Note what an arrival of the lane left that no window needs, and see that it does not pile up."""
+        spent = self._windowing.spent(lane.key)
+        self._room.spend(spent)
+        lane.spent += spent
+        if self._room.is_spent:
+            self._write_off()
+        elif len(lane.spent) >= _SPENT_AT_ONCE or self._room.is_spent_by(lane.key):
+            self._fall_due(lane)
+
+    def _write_off(self) -> None:
+        """All that no window needs."""
+        for lane in self._lanes.values():
+            if lane.spent:
+                self._fall_due(lane)
+
+    def _fall_due(self, lane: Lane) -> None:
+        lane.is_due = True
+        self._wake(lane)
 
     def known(self, key: WindowKey) -> tuple[SeriesState, Story]:
         """What a living key's judging goes on from."""
@@ -162,7 +184,7 @@ class Lanes:
         self._metrics.window_rows.labels("evicted").inc(evicted.progress.evicted)
         lane = self._lane(evicted.key)
         lane.endings.append(_Ending(evicted, position, [*lane.spent, *evicted.spent]))
-        lane.spent = []
+        lane.spent, lane.is_due = [], False
         self._endings.setdefault(position, set()).add(evicted.key)
         self._wake(lane)
 
@@ -181,9 +203,9 @@ class Lanes:
             await self._end(lane, lane.endings[0])
             return True
         windows = self._cut(lane.key)
-        if not windows and len(lane.spent) < _SPENT_AT_ONCE:
+        if not windows and not lane.is_due:
             return False
-        spent, lane.spent = [*lane.spent, *self._windowing.spent(lane.key)], []
+        spent, lane.spent, lane.is_due = [*lane.spent, *self._windowing.spent(lane.key)], [], False
         position, snapshot = self._windowing.position(lane.key), self._windowing.snapshot(lane.key)
         said = await self._said(lane, windows)
         kept = Kept(lane.key, position, snapshot, said.state.to_bytes(), said.story)
@@ -201,7 +223,7 @@ class Lanes:
         evicted = ending.evicted
         said = await self._said(lane, evicted.windows)
         at = evicted.progress
-        last = self._judge.end(said.state, at.watermark_ns, _GIVEN_UP)
+        last = self._judge.end(said.state, at.watermark_ns, GIVEN_UP)
         events = [*said.events, *((event.id, json_format.encode(event)) for event in last)]
         account = Account(1, at.rows, at.in_windows, at.late, at.overflow, at.evicted, said.story.windows)
         kept = Kept(lane.key, ending.position, b"", b"", said.story)
@@ -288,7 +310,7 @@ class _Judging:
             raise
         except Exception as exc:  # whatever a detector does: no window may hold up its key for ever
             self._failures += 1
-            if self._failures < _TRIES:
+            if self._failures < TRIES:
                 raise
             log.exception("a window of %s is given up as unjudged", window.key)
             return self._judge.give_up(window, self._state, exc)

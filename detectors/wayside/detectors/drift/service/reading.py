@@ -4,6 +4,7 @@ Invariant: what is refused is that event alone, with the reason, before anything
 has the columns of the schema in its order, and a time that no clock here will be ahead of for long.
 """
 
+import json
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,6 +27,7 @@ AHEAD_S = 300
 that comes after it late."""
 
 _PAYLOAD = Limits()
+_NAME_BYTES = 1 << 10  # of an id or a source: windows and verdicts name each event by them
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,13 +42,16 @@ class RowReader:
 
     def read(self, event: CloudEvent, now_ns: int) -> Incoming:
         """An event's rows. Raises `MalformedEvent`."""
+        subject = self._subject(event)
+        check_names(event, subject)
         time, time_ns = event_time(event, now_ns)
         key, group = key_of(event, self.compared)
         rows = self.checked(rows_of(event, self.side, self.schema, self.limits))
-        subject = self._subject(event)
         is_payload = self.side.column is None  # a second verdict on one inference is another event
         part = (*subject, event.type) if is_payload else event.key
-        return Incoming(key, subject.source, subject.id, part, event.digest, time, time_ns, rows, group)
+        beside = "" if is_payload else json.dumps([event.type, event.source, event.id])
+        head = (key, subject.source, subject.id, part, event.digest, time, time_ns, rows)
+        return Incoming(*head, came_ns=now_ns, group=group, beside=beside)
 
     def checked(self, rows: Matrix) -> Matrix:
         """The rows, where they may be judged. Raises `MalformedEvent` for a missing value where none is taken."""
@@ -65,6 +70,16 @@ class RowReader:
         if self.side.column is not None and event.extensions.get(SUBJECT_ID):
             return subject_of(event)
         return subject_or_itself(event)
+
+
+def check_names(event: CloudEvent, subject: Subject) -> None:
+    """Raises `MalformedEvent` where an event, or the inference that it is about, is named by a text too long to keep
+    in every verdict that it has a part in."""
+    named = {"id": event.id, "source": event.source, "subject's id": subject.id, "subject's source": subject.source}
+    for what, name in named.items():
+        size = len(name.encode("utf-8", "surrogatepass"))
+        if size > _NAME_BYTES:
+            raise MalformedEvent(f"event's {what} is {size} bytes long, {_NAME_BYTES} are the most: {name[:64]!r}…")
 
 
 def event_time(event: CloudEvent, now_ns: int) -> tuple[str, int]:

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Self
 
 from wayside.detectors.drift.service.journal import ARRIVAL_COLUMNS, arrival_of, parse_key, spend
-from wayside.detectors.drift.windowing.snapshots import Snapshot
 from wayside.detectors.drift.windowing.values import Arrival, WindowKey
 
 SCHEMA = """
@@ -101,7 +100,7 @@ class Closing:
 def close(connection: sqlite3.Connection, closing: Closing) -> None:
     """Write it down; events that are in the outbox already stay there once."""
     kept, gone = closing.kept, closing.gone
-    connection.executemany("INSERT OR IGNORE INTO outbox (id, event) VALUES (?, ?)", closing.events)
+    post(connection, closing.events)
     if gone is None:
         spend(connection, closing.spent, kept.position)
         row = (str(kept.key), kept.position, kept.snapshot, kept.state, json.dumps(kept.story.to_json()))
@@ -110,13 +109,23 @@ def close(connection: sqlite3.Connection, closing: Closing) -> None:
     # others may be given up for the same arrival, which is folded once all of them are
     spend(connection, closing.spent, kept.position - 1)
     connection.execute("DELETE FROM series WHERE key = ?", (str(kept.key),))
-    _add_gone(connection, gone)
+    add_gone(connection, gone)
+
+
+def post(connection: sqlite3.Connection, events: Sequence[tuple[str, bytes]]) -> None:
+    """Put events into the outbox, by id; those that are in it already stay there once."""
+    connection.executemany("INSERT OR IGNORE INTO outbox (id, event) VALUES (?, ?)", events)
+
+
+def kept_series(connection: sqlite3.Connection) -> list[Kept]:
+    """Every key, in the order of their names."""
+    found = connection.execute("SELECT key, position, snapshot, state, story FROM series ORDER BY key").fetchall()
+    return [_kept(row) for row in found]
 
 
 def restore(connection: sqlite3.Connection) -> list[Restored]:
     """Every key, and what is held for it."""
-    found = connection.execute("SELECT key, position, snapshot, state, story FROM series ORDER BY key").fetchall()
-    return [Restored(kept, list(_held(connection, kept))) for kept in map(_kept, found)]
+    return [Restored(kept, list(_held(connection, kept))) for kept in kept_series(connection)]
 
 
 def unfolded(connection: sqlite3.Connection, after: int, upto: int, most: int) -> list[Arrival]:
@@ -138,34 +147,16 @@ def unfolded(connection: sqlite3.Connection, after: int, upto: int, most: int) -
     return found
 
 
-def start_over(connection: sqlite3.Connection) -> int:
-    """Forget all series, and the rows that they held open: another artifact cuts its own windows. Returns the rows."""
-    dropped = 0
-    for restored in restore(connection):
-        account = _account_of(restored.kept)
-        dropped += account.evicted
-        _add_gone(connection, account)
-        spend(connection, [arrival.position for arrival in restored.held], restored.kept.position)
-    connection.execute("DELETE FROM series")
-    return dropped
-
-
 def gone(connection: sqlite3.Connection) -> Account:
     """The account of all keys that were given up."""
     row = connection.execute("SELECT account FROM gone").fetchone()
     return Account(**json.loads(row[0])) if row else Account()
 
 
-def _add_gone(connection: sqlite3.Connection, account: Account) -> None:
+def add_gone(connection: sqlite3.Connection, account: Account) -> None:
+    """Add a key that is no more."""
     total = json.dumps(gone(connection).plus(account)._asdict())
     connection.execute("INSERT OR REPLACE INTO gone VALUES (0, ?)", (total,))
-
-
-def _account_of(kept: Kept) -> Account:
-    """Of a key whose windows end here: what was open is given up."""
-    at = Snapshot.of_bytes(kept.snapshot)
-    left = at.end - at.first
-    return Account(1, at.end + at.late + at.overflow, at.first, at.late, at.overflow, left, kept.story.windows)
 
 
 def _held(connection: sqlite3.Connection, kept: Kept) -> Iterator[Arrival]:

@@ -14,6 +14,7 @@ from wayside.detectors.drift.judging.judge import WindowJudge
 from wayside.detectors.drift.service.intake import Intake
 from wayside.detectors.drift.service.lanes import Lanes
 from wayside.detectors.drift.service.outbox import Outbox
+from wayside.detectors.drift.service.replaced import Replaced
 from wayside.detectors.drift.service.room import Room
 from wayside.detectors.drift.service.store import DriftStore
 from wayside.detectors.drift.service.view import view_of
@@ -76,10 +77,9 @@ class DriftService:
 
     async def start(self) -> None:
         """Go on from what the store holds. Raises `ConfigurationError` where it cannot be opened, or is another's."""
-        await self._store.start()
-        if self._store.dropped_rows:
-            log.warning("%d rows were in open windows of another artifact: they are given up", self._store.dropped_rows)
         try:
+            await self._store.start()
+            self._tell_replaced(self._store.replaced)
             await self._fold_again()
         except ValueError as exc:
             await self._store.stop()
@@ -88,6 +88,11 @@ class DriftService:
             ) from exc
         await self._outbox.start()
         self._lanes.start()
+
+    def _tell_replaced(self, replaced: Replaced) -> None:
+        if replaced.rows:
+            log.warning("%d rows were in no closed window of the artifact before: they are given up", replaced.rows)
+        self.metrics.alerts.labels("resolved").inc(replaced.alerts)
 
     async def _fold_again(self) -> None:
         for restored in await self._store.restore():

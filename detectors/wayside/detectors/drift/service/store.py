@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 from wayside.detectors.drift.service import journal, series
 from wayside.detectors.drift.service.journal import Appended, Incoming, Journal
+from wayside.detectors.drift.service.replaced import Replaced, start_over
 from wayside.detectors.drift.service.series import Closing, Restored
 from wayside.detectors.drift.windowing.values import Arrival
 from wayside.detectors.tabular.event_rows import Side
@@ -25,14 +26,15 @@ from wayside.eventing.pairs.join import Fate, JoinSettings, Part, Taken
 from wayside.eventing.pairs.subject import Subject
 from wayside.eventing.storage.database import Database, open_connection
 from wayside.eventing.storage.owner_lock import OwnerLock
+from wayside.eventing.verdict import DetectorIdentity
 from wayside.eventing.vocabulary import request_time
 
 R = TypeVar("R")
-_FORMAT = 2  # of the file; the first had a log of rows that was never cut
+_FORMAT = 3  # of the file; the first had a log of rows that was never cut, the second no times of arrival
 _SCHEMA = f"""{journal.SCHEMA}{series.SCHEMA}{waiting.SCHEMA}
 CREATE TABLE IF NOT EXISTS reader (
-    only INTEGER PRIMARY KEY CHECK (only = 0), format INTEGER NOT NULL, digest TEXT NOT NULL,
-    features INTEGER NOT NULL, side TEXT NOT NULL
+    only INTEGER PRIMARY KEY CHECK (only = 0), format INTEGER NOT NULL, name TEXT NOT NULL, kind TEXT NOT NULL,
+    digest TEXT NOT NULL, alpha REAL NOT NULL, features INTEGER NOT NULL, side TEXT NOT NULL
 );
 """
 _REFUSED_KEPT = 1000
@@ -42,9 +44,9 @@ MakeIncoming = Callable[[Subject, bytes, bytes], Incoming]
 
 @dataclass(frozen=True, slots=True)
 class Reader:
-    """Whose file it is: the digest of the artifact, the columns of its rows, and which events they are of."""
+    """Whose file it is: who judges, the columns of its rows, and which events they are of."""
 
-    digest: str
+    identity: DetectorIdentity
     features: int
     side: Side = Side.REQUEST
 
@@ -83,20 +85,21 @@ class DriftStore:
         self._view: sqlite3.Connection | None = None
         self.feed: Callable[[Arrival], None] = lambda arrival: None
         self._asked: list[_Asked] = []
-        self.dropped_rows = 0
+        self.replaced = Replaced()
         self.unposted_bytes = 0
 
     async def start(self) -> None:
         """Open the file. Raises `ConfigurationError`, also where it holds rows of another width or side.
 
-        Where another artifact wrote it, its windows are begun anew: `dropped_rows` were in none that closed.
+        Where another artifact wrote it, its windows are begun anew: `replaced` says what ended with it. Raises
+        `ValueError` where that is of another version.
         """
         self._lock.take()
         try:
             _check_format(self._database.path)
             await self._database.start()
             self._view = open_connection(self._database.path)
-            self.dropped_rows = await self._database.write(self._load)
+            self.replaced = await self._database.write(self._load)
         except BaseException:
             await self.stop()
             raise
@@ -114,21 +117,21 @@ class DriftStore:
     def running(self) -> bool:
         return self._view is not None
 
-    def _load(self, connection: sqlite3.Connection) -> int:
-        mine = self._reader
-        known = connection.execute("SELECT digest, features, side FROM reader").fetchone()
-        if known is not None and known[1:] != (mine.features, mine.side.value):
+    def _load(self, connection: sqlite3.Connection) -> Replaced:
+        was, mine = _reader_of(connection), self._reader
+        if was is not None and (was.features, was.side) != (mine.features, mine.side):
             raise ConfigurationError(
-                f"{self._database.path} holds rows of {known[1]} features of each {known[2]}, the detector needs"
-                f" {mine.features} of each {mine.side.value}: name another --data folder"
+                f"{self._database.path} holds rows of {was.features} features of each {was.side.value}, the detector"
+                f" needs {mine.features} of each {mine.side.value}: name another --data folder"
             )
-        row = (_FORMAT, mine.digest, mine.features, mine.side.value)
-        connection.execute("INSERT OR REPLACE INTO reader VALUES (0, ?, ?, ?, ?)", row)
-        dropped = series.start_over(connection) if known is not None and known[0] != mine.digest else 0
+        replaced = Replaced()
+        if was is not None and was.identity.digest != mine.identity.digest:
+            replaced = start_over(connection, was.identity)
+        _note_reader(connection, mine)
         self._journal.load(connection)
         query = "SELECT coalesce(sum(length(event)), 0) FROM outbox WHERE refused IS NULL"
         (self.unposted_bytes,) = connection.execute(query).fetchone()
-        return dropped
+        return replaced
 
     async def append(self, incoming: Incoming, event: CloudEvent) -> Appended:
         """Put an event's rows into the journal, on disk when this returns.
@@ -277,19 +280,41 @@ def _fail(asked: Iterable[_Asked], error: BaseException) -> None:
         each.done.set_exception(error)
 
 
+def _reader_of(connection: sqlite3.Connection) -> Reader | None:
+    """Whose the file is, if it is somebody's."""
+    row = connection.execute("SELECT name, kind, digest, alpha, features, side FROM reader").fetchone()
+    return None if row is None else Reader(DetectorIdentity(*row[:4]), row[4], Side(row[5]))
+
+
+def _note_reader(connection: sqlite3.Connection, reader: Reader) -> None:
+    who = reader.identity
+    row = (_FORMAT, who.name, who.kind, who.digest, who.alpha, reader.features, reader.side.value)
+    connection.execute("INSERT OR REPLACE INTO reader VALUES (0, ?, ?, ?, ?, ?, ?, ?)", row)
+
+
 def _check_format(path: Path) -> None:
-    """Raises `ConfigurationError` where an earlier Wayside wrote the file: its windows were in order of arrival."""
+    """Raises `ConfigurationError` where another Wayside wrote the file: its windows or its columns were others."""
     if not path.exists():
         return
     try:
         connection = open_connection(path)
         try:
-            old = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'row_log'").fetchone()
+            found = _format_of(connection)
         finally:
             connection.close()
     except sqlite3.Error as exc:
         raise ConfigurationError(f"cannot open the store {path}: {exc}") from exc
-    if old is not None:
+    if found not in (None, _FORMAT):
+        age = "an earlier" if found < _FORMAT else "a later"
         raise ConfigurationError(
-            f"{path} is of an earlier Wayside, whose windows were in the order of arrival: name another --data folder"
+            f"{path} is of {age} Wayside (format {found}, not {_FORMAT}): name another --data folder"
         )
+
+
+def _format_of(connection: sqlite3.Connection) -> int | None:
+    """None where nothing was written yet."""
+    tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
+    if "row_log" in tables:
+        return 1
+    row = connection.execute("SELECT format FROM reader").fetchone() if "reader" in tables else None
+    return None if row is None else int(row[0])

@@ -12,6 +12,8 @@ from wayside.detectors.drift.service.series import Story
 from wayside.detectors.drift.windowing.series import KeyProgress
 from wayside.eventing.clock import format_time
 
+_MANY_LATE = 0.1  # of a key's rows: no window fills as fast as rows come, and people are told why
+
 
 def view_of(at: KeyProgress, state: SeriesState, story: Story) -> Mapping[str, Any]:
     """One key. `in_windows` are rows that no window to come holds; `windows` are those that were judged and written."""
@@ -49,6 +51,8 @@ def _state(at: KeyProgress, state: SeriesState, story: Story) -> str:
         return f"alert open since {state.alert.alert.opened}"
     if story.windows:
         return f"quiet for {story.quiet} windows" if story.quiet != 1 else "quiet for 1 window"
+    if at.late > at.rows * _MANY_LATE:
+        return f"waiting: {100 * at.late / at.rows:.0f} % of rows are late"
     if at.closes_ns is not None:
         return f"warming up: its first window closes at {format_time(at.closes_ns)}"
     return f"warming up: {at.open} of {at.open + at.needed_rows} rows"

@@ -86,7 +86,8 @@ def _count(variances: Vector, components: float) -> int:
         raise ConfigurationError("no column of the reference varies: there are no principal components")
     if components >= 1:
         if components != int(components) or components > len(variances):
-            raise ConfigurationError(f"{components:g} components of {len(variances)} features: give a whole number")
+            most = len(variances)
+            raise ConfigurationError(f"{components:g} components of {most} features: give a whole number, 1 to {most}")
         return int(components)
     if not components > 0:
         raise ConfigurationError(f"{components:g} components: give a number, or a share of the variance such as 0.95")

@@ -153,7 +153,7 @@ class SpanCuts:
             if time_ns is None:
                 return False
             end_ns = max(self._first_after(time_ns), self._first_after(rows.watermark_ns)) + self._span_ns
-            if end_ns > arrival.time_ns:
+            if end_ns > arrival.told_ns:
                 return False
             rows.settle(end_ns)
         return True

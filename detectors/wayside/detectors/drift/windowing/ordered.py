@@ -2,7 +2,8 @@
 
 Source: the watermark is that of Akidau et al., "The Dataflow Model" (VLDB 2015): nothing earlier is taken any more.
 Invariant: arrivals before the watermark are settled, and their rows keep their positions for ever; an arrival is put
-in by (time, source, id), so that whatever order it comes in behind the watermark, its rows get the same positions.
+in by (time, source, id, part), so that whatever order it comes in behind the watermark, its rows get the same
+positions.
 """
 
 from bisect import bisect_left, bisect_right, insort
@@ -32,16 +33,27 @@ class Part(NamedTuple):
     rows: Matrix
 
 
+class Moment(NamedTuple):
+    """All rows of one time, which are settled together: the position of the first of them, and the time of the row
+    before it, if there is one."""
+
+    time_ns: int
+    first: int
+    before_ns: int | None
+
+
 class OrderedRows:
     """`watermark_ns` is the time before which all is settled; `settled_end` the position after the last settled row,
-    `end` after the last row of all. Rows that were let go of are held no more; positions stay."""
+    `end` after the last row of all. Rows that were let go of are held no more; positions stay. `before` is the
+    moment of the row before `first`."""
 
-    def __init__(self, first: int = 0, watermark_ns: int = EARLIEST_NS) -> None:
+    def __init__(self, first: int = 0, watermark_ns: int = EARLIEST_NS, before: Moment | None = None) -> None:
         self._held: list[Arrival | Pack] = []  # what is settled, then the arrivals that wait, each in order
         self._firsts: list[int] = []  # the position of the first row of each that is settled
         self._cut_off = 0  # rows of the first that are held no more
         self._loose = 0  # how many small arrivals are the last that settled, in no pack yet
         self.watermark_ns = watermark_ns
+        self.before = before
         self.settled_end = self.end = first
 
     @property
@@ -101,6 +113,26 @@ class OrderedRows:
         found = self._held[at]
         return found.time_of(position - self._firsts[at]) if isinstance(found, Pack) else found.time_ns
 
+    def moment_of(self, position: int) -> Moment:
+        """The moment of a settled row that is held."""
+        time_ns = self.time_from(position)
+        assert time_ns is not None, "a settled row has a time"
+        if self.before is not None and self.before.time_ns == time_ns:
+            return self.before
+        first = self.position_at(time_ns)
+        if first > self.first:
+            return Moment(time_ns, first, self.time_from(first - 1))
+        return Moment(time_ns, first, None if self.before is None else self.before.time_ns)
+
+    def passed_ns(self, position: int) -> int:
+        """How far time has passed with a settled row: from the moment before its own, shared evenly by the rows of it.
+        All of it with the first of all moments, which has none before."""
+        time_ns, first, before_ns = self.moment_of(position)
+        if before_ns is None:
+            return time_ns
+        rows = self.position_at(time_ns + 1) - first
+        return before_ns + (time_ns - before_ns) * (position + 1 - first) // rows
+
     def between(self, first: int, end: int) -> Sequence[Part]:
         """The settled rows [first, end), in order, as the parts of arrivals that they are."""
         at, stop = bisect_right(self._firsts, first) - 1, bisect_left(self._firsts, end)
@@ -119,6 +151,7 @@ class OrderedRows:
         spent = bisect_right(self._firsts, position) - 1 if position < self.settled_end else len(self._firsts)
         forgotten = [arrival.position for arrival in _unpacked(self._held[:spent])]
         if spent > 0:
+            self.before = self.moment_of((self._firsts[spent] if spent < len(self._firsts) else self.settled_end) - 1)
             del self._held[:spent], self._firsts[:spent]
             self._cut_off = 0
             self._loose = min(self._loose, len(self._firsts))

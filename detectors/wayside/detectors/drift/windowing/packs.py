@@ -1,6 +1,7 @@
 """Many small arrivals held as one: an arrival of one row is three quarters objects.
 
-Invariant: `unpack` gives back what `pack` was given, but for identity; a pack's arrivals stay in their order.
+Invariant: `unpack` gives back what `pack` was given, but for identity and for when it came, which only those that are
+not taken yet need; a pack's arrivals stay in their order.
 """
 
 import json
@@ -21,7 +22,7 @@ SMALL_BYTES = 1024
 @dataclass(frozen=True, slots=True, eq=False)
 class Pack:
     """Arrivals of one key that follow each other. `firsts` are the places of their rows in `rows`, `texts` the JSON of
-    their sources, ids, times and groups; sources and groups, which repeat, are held once each."""
+    their sources, ids, times, groups and parts; sources and groups, which repeat, are held once each."""
 
     key: WindowKey
     rows: Matrix
@@ -45,14 +46,14 @@ class Pack:
 
     def unpack(self) -> list[Arrival]:
         """The arrivals; their rows are views."""
-        sources, source_at, ids, times, groups, group_at = json.loads(self.texts)
+        sources, source_at, ids, times, groups, group_at, parts = json.loads(self.texts)
         firsts = self.firsts.tolist()
-        parts = [self.rows[first:end] for first, end in zip(firsts, [*firsts[1:], len(self.rows)], strict=True)]
-        numbers = zip(self.positions.tolist(), self.times_ns.tolist(), parts, strict=True)
-        named = zip(source_at, ids, times, group_at, strict=True)
+        rows = [self.rows[first:end] for first, end in zip(firsts, [*firsts[1:], len(self.rows)], strict=True)]
+        numbers = zip(self.positions.tolist(), self.times_ns.tolist(), rows, strict=True)
+        named = zip(source_at, ids, times, group_at, parts or [""] * len(ids), strict=True)
         return [
-            Arrival(position, self.key, sources[source], name, time_ns, time, rows, groups[group])
-            for (position, time_ns, rows), (source, name, time, group) in zip(numbers, named, strict=True)
+            Arrival(position, self.key, sources[source], name, time_ns, time, cut, groups[group], part=part)
+            for (position, time_ns, cut), (source, name, time, group, part) in zip(numbers, named, strict=True)
         ]
 
 
@@ -60,7 +61,9 @@ def pack(arrivals: Sequence[Arrival]) -> Pack:
     """Arrivals of one key and width, one at least."""
     sources, source_at = _told_once([each.source for each in arrivals])
     groups, group_at = _told_once([each.group for each in arrivals])
-    texts = [sources, source_at, [each.id for each in arrivals], [each.time for each in arrivals], groups, group_at]
+    parts = [each.part for each in arrivals] if any(each.part for each in arrivals) else None
+    ids, times = [each.id for each in arrivals], [each.time for each in arrivals]
+    texts = [sources, source_at, ids, times, groups, group_at, parts]
     ends = np.cumsum([len(each.rows) for each in arrivals])
     return Pack(
         key=arrivals[0].key,

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from wayside.detectors.drift.settings import CountCut, SpanCut, WindowLimits, WindowSettings
 from wayside.detectors.drift.windowing.cuts import Extent, cuts_of
-from wayside.detectors.drift.windowing.ordered import EARLIEST_NS, OrderedRows, Part
+from wayside.detectors.drift.windowing.ordered import EARLIEST_NS, Moment, OrderedRows, Part
 from wayside.detectors.drift.windowing.snapshots import Snapshot
 from wayside.detectors.drift.windowing.values import Arrival, Fate, Window, WindowKey
 from wayside.eventing.window_verdict import RowRange
@@ -77,7 +77,7 @@ class Series:
         another."""
         self._check(arrival)
         self.position = arrival.position
-        self.latest_ns = max(self.latest_ns, arrival.time_ns)
+        self.latest_ns = max(self.latest_ns, arrival.told_ns)
         fate = self._fold(arrival)
         self.open_rows = self._rows.end - self._cuts.floor(self._rows)
         return fate
@@ -105,7 +105,7 @@ class Series:
             self._overflow += len(arrival.rows)
             self._spent.append(arrival.position)
             return Fate.OVERFLOW
-        self._rows.settle(arrival.time_ns - self._lateness_ns)
+        self._rows.settle(arrival.told_ns - self._lateness_ns)
         return Fate.TAKEN
 
     @property
@@ -117,7 +117,8 @@ class Series:
         extent = self._cuts.next(self._rows)
         if extent is None:
             return None
-        window = _window_of(self.key, extent, self._rows.between(extent.first, extent.end))
+        budget_ns = self._rows.passed_ns(extent.end - 1) if extent.end_ns is None else extent.end_ns
+        window = _window_of(self.key, extent, self._rows.between(extent.first, extent.end), budget_ns)
         self._cuts.advance(extent, self._rows)
         self._windows += 1
         self._spent += self._rows.forget(self._cuts.done)
@@ -174,6 +175,7 @@ class Series:
             late=self._late,
             overflow=self._overflow,
             hurried=self._hurried,
+            before=rows.before,
             spent=tuple(self._spent),
         )
 
@@ -191,7 +193,8 @@ class Series:
         if snapshot.settings != self._settings():
             raise ValueError(f"windows of {self.key} were cut by {snapshot.settings}, now by {self._settings()}")
         spent = frozenset(snapshot.spent)
-        self._rows = OrderedRows(snapshot.first)
+        before = None if snapshot.before is None else Moment(*snapshot.before)
+        self._rows = OrderedRows(snapshot.first, before=before)
         for arrival in held:
             if arrival.position not in spent:
                 self._columns = arrival.rows.shape[1]
@@ -213,7 +216,7 @@ class Series:
         self.open_rows = self._rows.end - self._cuts.floor(self._rows)
 
 
-def _window_of(key: WindowKey, extent: Extent, parts: Sequence[Part]) -> Window:
+def _window_of(key: WindowKey, extent: Extent, parts: Sequence[Part], budget_ns: int) -> Window:
     head, tail = parts[0].arrival, parts[-1].arrival
     counts = [part.end_row - part.first_row for part in parts]
     rows = np.empty((extent.end - extent.first, head.rows.shape[1]))
@@ -229,6 +232,7 @@ def _window_of(key: WindowKey, extent: Extent, parts: Sequence[Part]) -> Window:
         time=tail.time,
         start_ns=head.time_ns if extent.start_ns is None else extent.start_ns,
         end_ns=tail.time_ns if extent.end_ns is None else extent.end_ns,
+        budget_ns=budget_ns,
         groups=groups,
         group_names=names,
     )

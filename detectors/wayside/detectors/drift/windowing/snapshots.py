@@ -8,14 +8,15 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
-_VERSION = 1
+_VERSION = 2
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     """`position` is that of the last arrival that was folded in. `first` is the position of row 0 of the first arrival
-    held, `end` the one after its last row; `settled_end` lies between. `spent` are positions that nobody asked for
-    yet. `settings` says how windows are cut, `cuts` how far they are."""
+    held, `end` the one after its last row; `settled_end` lies between. `before` is the moment of
+    the row before `first`, as `Moment` has it, if there is such a row. `spent` are positions that nobody asked for yet.
+    `settings` says how windows are cut, `cuts` how far they are."""
 
     settings: dict[str, Any]
     cuts: dict[str, Any]
@@ -29,6 +30,7 @@ class Snapshot:
     late: int
     overflow: int
     hurried: int
+    before: tuple[int, int, int | None] | None
     spent: tuple[int, ...] = ()
 
     def to_bytes(self) -> bytes:
@@ -42,6 +44,11 @@ class Snapshot:
             fields = json.loads(snapshot)
             if fields.pop("version") != _VERSION:
                 raise ValueError("it is of another version")
-            return cls(**{**fields, "spent": tuple(fields["spent"])})
+            before = None if fields["before"] is None else _three(*fields["before"])
+            return cls(**{**fields, "before": before, "spent": tuple(fields["spent"])})
         except (TypeError, KeyError, AttributeError, ValueError, RecursionError) as exc:
             raise ValueError(f"no snapshot of a window key: {exc}") from exc
+
+
+def _three(time_ns: int, first: int, before_ns: int | None) -> tuple[int, int, int | None]:
+    return int(time_ns), int(first), None if before_ns is None else int(before_ns)

@@ -1,7 +1,7 @@
 """What goes into windowing and what comes out: arrivals of rows, and windows of them.
 
-Invariant: a window is made of whole rows of arrivals, in the order of (time, source, id) and of the rows in each; its
-positions count the key's rows in that order from 0, without gap.
+Invariant: a window is made of whole rows of arrivals, in the order of (time, source, id, part) and of the rows in each;
+its positions count the key's rows in that order from 0, without gap.
 """
 
 from collections.abc import Sequence
@@ -35,7 +35,9 @@ class Arrival:
     """The rows of one event, shape (rows, columns) as they are coded, at least one.
 
     `position` is its place in the order of arrival, rising; `time_ns` is event time, `time` its text. `group` is what
-    its rows are told apart by where windows compare (a revision, an endpoint), else empty.
+    its rows are told apart by where windows compare (a revision, an endpoint), else empty. `came_ns` is when it came by
+    the receiver's clock, where that is known. `part` tells events apart that speak of one inference, (source, id):
+    verdicts of several detectors.
     """
 
     position: int
@@ -46,11 +48,19 @@ class Arrival:
     time: str
     rows: Matrix
     group: str = ""
+    came_ns: int | None = None
+    part: str = ""
 
     @property
-    def order(self) -> tuple[int, str, str]:
+    def order(self) -> tuple[int, str, str, str]:
         """Where it stands among the arrivals of its key."""
-        return self.time_ns, self.source, self.id
+        return self.time_ns, self.source, self.id, self.part
+
+    @property
+    def told_ns(self) -> int:
+        """The time that it tells others it is: its own, but never later than it came, so that a sender whose clock is
+        ahead makes no one else late."""
+        return self.time_ns if self.came_ns is None else min(self.time_ns, self.came_ns)
 
 
 class Fate(StrEnum):
@@ -69,7 +79,10 @@ class Window:
     `rows` (n, columns) and `time_s` (n,), in seconds since the epoch; `first` and `end` are positions of rows of the
     key: ranges that follow each other, or overlap where windows slide; spans without a row leave no gap in them.
     `groups` (n,) indexes `group_names`. `start_ns` and `end_ns` are its span where windows are spans of time, else the
-    times of its first and last row. `time` is the text of the latest request time among its rows.
+    times of its first and last row. `time` is the text of the latest request time among its rows. Up to `budget_ns`
+    time has passed for what windows may spend: to the end of a span; of a window of so many rows up to its last row,
+    where the time between two events is shared evenly by the rows of the second, so that windows cut from one event
+    have time of their own.
     """
 
     key: WindowKey
@@ -81,5 +94,6 @@ class Window:
     time: str
     start_ns: int
     end_ns: int
+    budget_ns: int
     groups: NDArray[np.intp]
     group_names: tuple[str, ...] = ("",)
