@@ -133,7 +133,7 @@ class Benchmark:
             "--false-alarms",
             "0.01 per window",
             "--lateness",
-            "100ms",
+            "1s",
             "--out",
             str(artifact),
             "--report",

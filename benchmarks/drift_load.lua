@@ -1,10 +1,12 @@
--- wrk's script: as detectors_load.lua, with event times that go on, from an hour ago: 5 000 events a second of event time,
--- so that a later run begins behind the one before it. After "--": the file, a body a line; a run; how many services.
-local bodies, made, run, keys, begin, per_second = {}, 0, "0", 1, os.time() - 3600, 5000
+-- wrk's script: as detectors_load.lua, with event times that go on, 500 events a second of event time, each run ten
+-- minutes behind the one before it, and all of them in the past. After "--": the file, a body a line; the run, 1 to 10;
+-- how many services.
+local bodies, made, begin, keys, run, per_second = {}, 0, 0, 1, "", 500
 
 function init(arguments)
   for line in io.lines(arguments[1]) do bodies[#bodies + 1] = line end
   run, keys = arguments[2], tonumber(arguments[3])
+  begin = os.time() - 7200 + tonumber(run) * 600
 end
 
 function request()
