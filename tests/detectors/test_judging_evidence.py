@@ -167,7 +167,7 @@ def test_columns_without_a_value_have_none() -> None:
 
 
 def test_a_tests_own_view_of_columns_comes_before_the_summarys() -> None:
-    test = WindowTest(0.5, 0.001, np.array([0.1, 0.2, 0.3]), np.array([0.03, 0.002, 0.002]))
+    test = WindowTest(0.5, 0.006, np.array([0.1, 0.2, 0.3]), np.array([0.03, 0.002, 0.002]))
     moved = _EVIDENCE.moved(rows_of(100, 3), _SUMMARY, test, 0.05)
     assert [(each.name, each.distance, each.p_value) for each in moved] == [
         ("income", 0.3, 0.006),
@@ -177,6 +177,15 @@ def test_a_tests_own_view_of_columns_comes_before_the_summarys() -> None:
     assert [each.is_drift for each in moved] == [True, True, True]
 
 
+def test_the_column_that_moved_most_has_the_windows_p_value_where_that_is_less_than_holms() -> None:
+    test = WindowTest(0.5, 0.003, np.array([0.1, 0.2, 0.3]), np.array([0.03, 0.2, 0.002]))
+    moved = _EVIDENCE.moved(rows_of(100, 3), _SUMMARY, test, 0.005)
+    assert [(each.name, each.p_value, each.is_drift) for each in moved[:2]] == [
+        ("income", pytest.approx(0.003), True),
+        ("age", pytest.approx(0.03), False),
+    ]
+
+
 def test_features_are_folded_into_the_columns_that_they_are_made_of() -> None:
     preprocessing = Preprocessing.fit(_SCHEMA, _REFERENCE, Scaling.STANDARD)
     evidence = Evidence(_SCHEMA, ScaledTransform(preprocessing))
@@ -184,7 +193,7 @@ def test_features_are_folded_into_the_columns_that_they_are_made_of() -> None:
     sources = preprocessing.sources.tolist()
     p_values = np.ones(many)
     p_values[sources.index(1) + 2] = 0.001
-    moved = evidence.moved(rows_of(100, 3), _SUMMARY, WindowTest(1.0, 0.01, np.full(many, 0.5), p_values), 0.05)
+    moved = evidence.moved(rows_of(100, 3), _SUMMARY, WindowTest(1.0, 0.9, np.full(many, 0.5), p_values), 0.05)
     assert (moved[0].name, moved[0].p_value) == ("colour", pytest.approx(3 * sources.count(1) * 0.001))
 
 

@@ -3,9 +3,9 @@
 Source: Westfall and Young (1993) by `nulls/joint.py`, else Bonferroni's inequality; `nulls/dependence.py` for rows that
 are alike; `two_sample/reference_size.py` for the correction.
 Invariant: `p_value` is valid for the window as a whole and for this reference: with rows drawn as the reference's were,
-P(p_value ≤ a) ≤ a over draws of both, and for 95 of 100 references at most 2 a over windows alone. It is the number of
-columns times the smallest of `feature_p_value`, so that Holm's procedure on these tells at least one column where the
-window drifts. NaN is a value of its own, and a constant column is no evidence until it changes.
+P(p_value ≤ a) ≤ a over draws of both, and for 95 of 100 references at most 2 a over windows alone. It is at most the
+number of columns times the smallest of `feature_p_value`, which are the columns' own. NaN is a value of its own, and a
+constant column is no evidence until it changes.
 """
 
 from abc import abstractmethod
@@ -96,13 +96,14 @@ class Columnwise(WindowDetector):
         """
         joint = self._held.joint_of(len(rows))
         distances, p_values = test.test(ordered_columns(rows), self._scatter(joint))
-        if joint is not None:
-            p_values = _of_joint(p_values, joint)
+        least = float(p_values.min())
+        family = min(1.0, len(p_values) * least) if joint is None else joint.p_value(least)
         if ratio is not None:
+            family = float(corrected(np.array([family]), ratio)[0])
             p_values = _of_family(p_values, ratio)
         return WindowTest(
             statistic=float(distances[np.lexsort((-distances, p_values))[0]]),
-            p_value=min(1.0, len(p_values) * float(p_values.min())),
+            p_value=family,
             feature_distance=distances,
             feature_p_value=p_values,
         )
@@ -128,16 +129,7 @@ def with_joint_null(
     return make(replace(held, joint=JointNull.of(least, detector.features), drawn_rows=size))
 
 
-def _of_joint(p_values: Vector, joint: JointNull) -> Vector:
-    """Lowered all alike, so that the smallest times the number of columns is what the joint law says."""
-    least = float(p_values.min())
-    if least <= 0.0:
-        return p_values
-    lowered: Vector = p_values * (joint.p_value(least) / (len(p_values) * least))
-    return np.minimum(lowered, 1.0)
-
-
 def _of_family(p_values: Vector, ratio: float) -> Vector:
-    """Raised as the window's p-value is that each of them would lead to, which is what the level is spent on."""
+    """Raised as the window's p-value is that each of them would lead to by their number."""
     family = np.minimum(len(p_values) * p_values, 1.0)
     return np.maximum(p_values, corrected(family, ratio) / len(p_values))

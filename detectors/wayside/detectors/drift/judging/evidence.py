@@ -62,9 +62,9 @@ class Evidence:
         sources = self.transform.sources
         if sources is None or len(test.feature_p_value) != len(sources):
             distance, p_value = summary.distances(coded, self.schema)
-        else:
-            distance, p_value = _by_column(np.array(sources), test, coded.shape[1])
-        return Moves(distance, adjusted(p_value))
+            return Moves(distance, adjusted(p_value))
+        distance, p_value = _by_column(np.array(sources), test, coded.shape[1])
+        return Moves(distance, _of_window(adjusted(p_value), test.p_value))
 
     def _feature(
         self, at: int, name: str, values: Vector, summary: ReferenceSummary, moves: Moves, level: float
@@ -106,6 +106,13 @@ def _quantiles(
     grid, there = summary.grids[at], known(values)
     reference = None if np.isnan(grid[0]) else tuple(grid[list(TOLD)].tolist())
     return reference, tuple(quantiles(there, TOLD).tolist()) if len(there) else None
+
+
+def _of_window(p_values: Vector, whole: float) -> Vector:
+    """Holm's, lowered alike where the window's own p-value knows how columns move together (Westfall and Young): the
+    column that moved most has that of the window."""
+    least = float(p_values.min())
+    return p_values * (whole / least) if 0.0 < whole < least else p_values
 
 
 def _by_column(sources: NDArray[np.intp], test: WindowTest, columns: int) -> tuple[Vector, Vector]:
