@@ -16,7 +16,6 @@ import numpy as np
 
 from wayside.detectors.kinds.protocol import Vector
 
-DRAWN_WINDOWS = 2000
 _TAIL = 50  # drawn windows that the tail begins with
 _FADE = 0.1  # the factor grows by the p-value to this power: a quarter more each decade
 
