@@ -42,6 +42,10 @@ BOUNDED_LABELS = {
     "namespace": "the Triggers that are configured; 200 series at the Prometheus sink",
     "service": "200 series at the Prometheus sink",
     "detector": "the detectors that are configured; 200 series at the Prometheus sink",
+    "component": "200 series at the Prometheus sink",
+    "endpoint": "200 series at the Prometheus sink",
+    "revision": "200 series at the Prometheus sink: the one unheard of for longest goes",
+    "state": "opened, updated or resolved",
     "device": "cpu or gpu",
 }
 SERIES_LIMIT = 200
